@@ -1,0 +1,1 @@
+"""One .sql file an analysis, and what runs them: store in, tables out."""

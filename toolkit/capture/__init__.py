@@ -1,0 +1,1 @@
+"""Makes `raw/`: launches workers and samplers, and imports nothing of the analysis side."""

@@ -1,0 +1,1 @@
+"""The only place that imports a framework, on use: one file a framework, named here."""

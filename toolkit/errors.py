@@ -1,0 +1,19 @@
+"""The one error type. It is raised wherever a person can do something about it, and caught once, in `commands/cli.py`."""
+
+BAD_INPUT = 2
+FAILED = 1
+INTERRUPTED = 130
+
+
+class HwprofError(Exception):
+    """One clear line: what is wrong, naming the value, then what to do about it.
+
+    `exit_code` is BAD_INPUT where the caller asked for something impossible, FAILED where a sound request did not
+    succeed, INTERRUPTED where a person stopped it.
+    """
+
+    def __init__(self, problem: str, *, remedy: str, exit_code: int = BAD_INPUT) -> None:
+        super().__init__(f"{problem} {remedy}")
+        self.problem = problem
+        self.remedy = remedy
+        self.exit_code = exit_code

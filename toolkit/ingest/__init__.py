@@ -1,0 +1,1 @@
+"""raw/ or anyone's trace -> one clock, one schema: one file a format."""

@@ -1,0 +1,136 @@
+"""The store's tables, declared once, as data. docs/schema.md is generated from here.
+
+One Parquet file a table. Times are int64 nanoseconds of CLOCK_REALTIME (`_ns`). NULL means unknown; the reason stands in
+`unavailable` or in `warnings`, and never a 0 in its place.
+"""
+
+from typing import NamedTuple
+
+VERSION = 1
+HISTORY = {1: "first version"}
+
+
+class Column(NamedTuple):
+    """A column: its DuckDB type and what it holds."""
+
+    name: str
+    type: str
+    doc: str
+
+
+TRACE = Column("trace", "INTEGER", "which trace of the store: `traces.trace`; NULL where the record is not from a trace")
+PASS = Column("pass_name", "VARCHAR", "`time` or `profile`: the worker process; NULL for a trace that hwprof did not make")
+TS = Column("ts_ns", "BIGINT", "start, ns of CLOCK_REALTIME (of the trace's own clock where it has no epoch)")
+DUR = Column("dur_ns", "BIGINT", "duration, ns; NULL where the source gives none")
+
+TABLES: dict[str, tuple[Column, ...]] = {
+    "traces": (
+        Column("trace", "INTEGER", "number of the trace within this store, from 0"),
+        PASS,
+        Column("path", "VARCHAR", "the file, relative to the run folder where it lies inside"),
+        Column("format", "VARCHAR", "kineto, xplane, torch_memory_snapshot, pyspy_chrometrace"),
+        Column("rank", "INTEGER", "rank in a distributed job; NULL where the trace does not tell"),
+        Column("world_size", "INTEGER", "ranks in the job; NULL where the trace does not tell"),
+        Column("events", "BIGINT", "events read"),
+        Column("gpus", "INTEGER", "GPUs that the trace says its process could use; NULL where it does not tell"),
+    ),
+    "warnings": (
+        TRACE,
+        PASS,
+        Column("code", "VARCHAR", "what kind: dropped_events, unmatched_launch, clock_violation, no_kernels, …"),
+        Column("count", "BIGINT", "how many events it concerns"),
+        Column("message", "VARCHAR", "one sentence for people"),
+        Column("untrusted", "BOOLEAN", "whether it makes the trace untrusted"),
+    ),
+    "slices": (
+        TRACE,
+        PASS,
+        TS,
+        DUR,
+        Column("kind", "VARCHAR", "kernel memcpy memset launch sync op annotation device_annotation python overhead"),
+        Column("name", "VARCHAR", "as the trace gives it"),
+        Column("category", "VARCHAR", "device work: gemm conv norm …, by categories.toml; ops: forward backward optimizer"),
+        Column("device", "VARCHAR", "the number that the trace gives, as text; NULL on the host"),
+        Column("stream", "VARCHAR", "the device's queue, as text; NULL on the host"),
+        Column("thread", "VARCHAR", "process/thread on the host, as text; NULL on a device"),
+        Column("correlation", "BIGINT", "joins device work to the launch that asked for it"),
+        Column("external_id", "BIGINT", "joins a launch to the operator that asked for it"),
+        Column("bytes", "BIGINT", "bytes that a copy or set moved"),
+        Column("epoch", "INTEGER", "from the marks, by the start (for device work: of its launch); NULL outside"),
+        Column("step", "INTEGER", "from the marks, likewise"),
+        Column("phase", "VARCHAR", "from the marks, likewise"),
+    ),
+    "lines": (
+        TRACE,
+        Column("plane", "VARCHAR", "XPlane plane name"),
+        Column("line", "VARCHAR", "XPlane line: id:name"),
+        Column("derived", "BOOLEAN", "made from other lines, so not counted again"),
+        Column("events", "BIGINT", "events on the line"),
+        Column("sum_ps", "BIGINT", "sum of durations, picoseconds"),
+        Column("busy_ps", "BIGINT", "union of durations, picoseconds"),
+        Column("first_ps", "BIGINT", "start of the first event after the line's own start, picoseconds"),
+        Column("last_ps", "BIGINT", "end of the last event after the line's own start, picoseconds"),
+    ),
+    "counters": (
+        PASS,
+        TS,
+        Column("source", "VARCHAR", "nvml, host or the framework"),
+        Column("device", "VARCHAR", "GPU index as text; NULL for the host"),
+        Column("metric", "VARCHAR", "power, memory_used, cpu_percent, …"),
+        Column("value", "DOUBLE", "the reading"),
+        Column("unit", "VARCHAR", "mW, B, %, MHz, degC, mJ, …"),
+    ),
+    "unavailable": (
+        PASS,
+        Column("source", "VARCHAR", "nvml, host, pyspy, the framework"),
+        Column("device", "VARCHAR", "GPU index as text; NULL where it concerns them all"),
+        Column("metric", "VARCHAR", "what could not be had"),
+        Column("reason", "VARCHAR", "why, in the vendor's or the system's own words"),
+    ),
+    "allocations": (
+        TRACE,
+        PASS,
+        TS,
+        Column("device", "VARCHAR", "the number that the trace gives, as text; `cpu` on the host"),
+        Column("allocator", "VARCHAR", "as the trace names it"),
+        Column("action", "VARCHAR", "alloc or free"),
+        Column("bytes", "BIGINT", "size of the block, positive"),
+        Column("address", "BIGINT", "address of the block"),
+        Column("in_use_bytes", "BIGINT", "in use after it; counted from the profiler's start where that is all there is"),
+        Column("reserved_bytes", "BIGINT", "reserved by the allocator after it; NULL where not told"),
+        Column("op", "VARCHAR", "operator that asked for it, where told"),
+    ),
+    "marks": (
+        PASS,
+        Column("id", "BIGINT", "number within the pass"),
+        Column("parent", "BIGINT", "the mark around it; NULL for the run"),
+        Column("kind", "VARCHAR", "run stage epoch step phase sync request"),
+        Column("name", "VARCHAR", "which stage or phase: data_wait, host_to_device, compile, compute, validation, …"),
+        Column("epoch", "INTEGER", "from 1; NULL outside"),
+        Column("step", "INTEGER", "from 1 within its epoch or loop; NULL outside"),
+        TS,
+        DUR,
+        Column("complete", "BOOLEAN", "false where the worker ended inside; it is then closed at the last record"),
+    ),
+    "scalars": (
+        PASS,
+        TS,
+        Column("epoch", "INTEGER", "from 1; 0 before training"),
+        Column("name", "VARCHAR", "train_loss, validation_loss, validation_accuracy, …"),
+        Column("value", "DOUBLE", "losses are means over samples"),
+    ),
+    "stacks": (
+        PASS,
+        TS,
+        DUR,
+        Column("thread", "VARCHAR", "thread as py-spy names it"),
+        Column("depth", "INTEGER", "0 is the outermost frame"),
+        Column("frame", "VARCHAR", "function (file:line)"),
+    ),
+    "clocks": (
+        PASS,
+        Column("source", "VARCHAR", "worker or samplers: who read the pair"),
+        Column("realtime_ns", "BIGINT", "CLOCK_REALTIME"),
+        Column("monotonic_ns", "BIGINT", "CLOCK_MONOTONIC at the same moment"),
+    ),
+}
