@@ -1,0 +1,198 @@
+"""The frozen RunSpec: a profile's TOML and overrides in, JSON out and back.
+
+Every field is one flat name, the same in a profile, in `--set name=value`, and upper-cased on make's command line.
+The standard library only: the worker reads it inside the framework's environment.
+"""
+
+import dataclasses
+import difflib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import HwprofError
+
+FRAMEWORKS = ("torch", "tf")
+RUNTIMES = ("auto", "local")
+DEVICES = ("auto", "cpu", "cuda")
+TASKS = ("train", "infer")
+LOOPS = ("auto", "custom", "fit")
+DATASETS = ("synthetic", "cifar10")
+OPTIMIZERS = ("adam", "sgd")
+PASSES = ("time", "profile")
+NATIVE_LOOP = {"torch": "custom", "tf": "fit"}
+CIFAR10_IMAGE_SIZE = 32
+CIFAR10_CLASSES = 10
+
+
+def _option(default: Any, doc: str, *, choices: tuple[str, ...] = (), least: float | None = None) -> Any:
+    return field(default=default, metadata={"doc": doc, "choices": choices, "least": least})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """What runs: one framework, one model, one task. Built by `resolve`, which refuses what cannot be run."""
+
+    framework: str = _option("torch", "which framework runs it", choices=FRAMEWORKS)
+    model: str = _option("resnet50", "which model of the framework's own zoo")
+    task: str = _option("train", "train (with validation, then inference) or inference alone", choices=TASKS)
+    runtime: str = _option("auto", "where the worker runs", choices=RUNTIMES)
+    device: str = _option("auto", "auto takes a GPU where one answers, and says so", choices=DEVICES)
+    loop: str = _option("auto", "custom (hand-written loop) or fit (Keras); auto is the native one", choices=LOOPS)
+    dataset: str = _option("synthetic", "synthetic tensors from the seed, or CIFAR-10", choices=DATASETS)
+    data_dir: str = _option("", "folder that holds or receives the dataset; empty: the data cache")
+    image_size: int = _option(32, "height and width of the input, pixels", least=8)
+    classes: int = _option(10, "number of classes", least=2)
+    batch: int = _option(32, "samples in a training step", least=1)
+    epochs: int = _option(2, "epochs of training", least=1)
+    steps: int = _option(10, "training steps in an epoch; 0: the whole training set", least=0)
+    validation_steps: int = _option(2, "validation batches after each epoch; 0: the whole test set", least=0)
+    warmup_steps: int = _option(2, "training steps before the first epoch, outside every figure of it", least=0)
+    optimizer: str = _option("adam", "the framework's own, at its own other defaults", choices=OPTIMIZERS)
+    learning_rate: float = _option(0.001, "constant over the run", least=0.0)
+    momentum: float = _option(0.9, "of sgd", least=0.0)
+    checkpoint: bool = _option(False, "write a checkpoint after each epoch, timed, then removed")
+    infer_batches: tuple[int, ...] = _option((1, 8, 32), "batch sizes of inference, comma-separated", least=1)
+    infer_repeats: int = _option(10, "timed requests at each batch size, after two untimed ones; 0: no inference", least=0)
+    loader_workers: int = _option(0, "processes that load data beside the worker (torch)", least=0)
+    threads: int = _option(0, "processor threads of the framework; 0: its own choice", least=0)
+    seed: int = _option(0, "of data, order and initial weights", least=0)
+    passes: tuple[str, ...] = _option(PASSES, "time: unprofiled; profile: under the native profiler", choices=PASSES)
+    profile_steps: int = _option(20, "training steps under the profiler, from the first of epoch 1", least=1)
+    profile_memory: bool = _option(True, "record allocator events in the trace")
+    profile_shapes: bool = _option(False, "record operator input shapes in the trace")
+    profile_stacks: bool = _option(False, "record Python stacks in the trace")
+    sample_hz: int = _option(10, "readings a second of host and GPU beside the worker", least=1)
+    pyspy: bool = _option(False, "attach py-spy to the worker of the profile pass")
+    timeout_s: int = _option(3600, "a pass that takes longer is ended and recorded as such", least=1)
+
+    @property
+    def mode(self) -> str:
+        """As-shipped: what each framework's own zoo and defaults give."""
+        return "as-shipped"
+
+    def as_json(self) -> str:
+        """JSON that `from_json` reads back to an equal spec."""
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+
+FIELDS: dict[str, dataclasses.Field[Any]] = {item.name: item for item in dataclasses.fields(RunSpec)}
+
+
+def from_json(text: str) -> RunSpec:
+    """The spec that `as_json` wrote."""
+    values = json.loads(text)
+    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return RunSpec(**(values | lists))
+
+
+def resolve(profile: Path | None, overrides: Iterable[str], *, profiles: Path) -> RunSpec:
+    """The spec of a profile file (by default the one of the model's name in `profiles`) with `name=value` overrides.
+
+    Raises HwprofError for an unknown name or a value that its field refuses.
+    """
+    given = dict(_split(item) for item in overrides)
+    path = profile or profiles / f"{known(given.get('model', 'resnet50'), model_names(profiles), 'model')}.toml"
+    values = _read_profile(path) | {name: parse(name, text) for name, text in given.items()}
+    return check(RunSpec(**values))
+
+
+def model_names(profiles: Path) -> list[str]:
+    """Names of the models that `profiles` holds a TOML for."""
+    return sorted(path.stem for path in profiles.glob("*.toml"))
+
+
+def known(name: str, valid: Iterable[str], what: str) -> str:
+    """`name`, if it is one of `valid`; else raises HwprofError naming the nearest of them."""
+    valid = list(valid)
+    if name in valid:
+        return name
+    near = difflib.get_close_matches(name.lower(), valid, n=1, cutoff=0.4)
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    raise HwprofError(f"Unknown {what} {name!r}.", remedy=f"{hint}Known: {', '.join(valid)}.")
+
+
+def parse(name: str, text: str) -> Any:
+    """The value of field `name` written as text, as on a command line."""
+    default = FIELDS[known(name, FIELDS, "setting")].default
+    if isinstance(default, tuple):
+        cast = type(default[0])
+        return tuple(_cast(name, item.strip(), cast) for item in text.split(",") if item.strip())
+    return _cast(name, text, type(default))
+
+
+def check(spec: RunSpec) -> RunSpec:
+    """`spec` with its loop settled, if every value is possible; else raises HwprofError naming value and remedy."""
+    for name, item in FIELDS.items():
+        _check_field(name, getattr(spec, name), item)
+    if spec.framework == "torch" and spec.loop == "fit":
+        raise HwprofError("PyTorch has no loop 'fit'.", remedy="Use loop=custom, or framework=tf.")
+    if spec.dataset == "cifar10" and (spec.image_size, spec.classes) != (CIFAR10_IMAGE_SIZE, CIFAR10_CLASSES):
+        raise HwprofError(
+            f"CIFAR-10 has 10 classes of 32×32 images, not {spec.classes} of {spec.image_size}×{spec.image_size}.",
+            remedy="Leave image_size and classes out, or use dataset=synthetic.",
+        )
+    if spec.dataset == "synthetic" and spec.steps == 0:
+        raise HwprofError("Synthetic data has no end, so steps=0 never ends.", remedy="Give steps=N.")
+    if not spec.passes:
+        raise HwprofError("passes is empty.", remedy="Give passes=time, passes=profile or passes=time,profile.")
+    return dataclasses.replace(spec, loop=NATIVE_LOOP[spec.framework]) if spec.loop == "auto" else spec
+
+
+def _split(item: str) -> tuple[str, str]:
+    name, equals, value = item.partition("=")
+    if not equals:
+        raise HwprofError(f"{item!r} is no setting.", remedy="Write name=value, such as batch=8.")
+    return name, value
+
+
+def _read_profile(path: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise HwprofError(f"Cannot read the profile {path}: {error}.", remedy="Give a TOML file.") from error
+    return {name: _from_toml(path, name, value) for name, value in values.items()}
+
+
+def _from_toml(path: Path, name: str, value: Any) -> Any:
+    default = FIELDS[known(name, FIELDS, f"key in {path}:")].default
+    if isinstance(default, tuple) and isinstance(value, list):
+        return tuple(value)
+    if isinstance(default, float) and isinstance(value, int):
+        return float(value)
+    if type(value) is not type(default):
+        kind = type(default).__name__
+        raise HwprofError(f"{path}: {name} = {value!r} is no {kind}.", remedy=f"Write it as {kind}: {default!r}.")
+    return value
+
+
+def _cast(name: str, text: str, kind: type) -> Any:
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    try:
+        return words[text.lower()] if kind is bool else kind(text)
+    except (ValueError, KeyError):
+        wanted = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
+        raise HwprofError(f"{name}={text!r} is not {wanted}.", remedy=f"{name}: {_doc(name)}.") from None
+
+
+def _check_field(name: str, value: Any, item: dataclasses.Field[Any]) -> None:
+    values = value if isinstance(value, tuple) else (value,)
+    for one in values:
+        if item.metadata["choices"]:
+            known(one, item.metadata["choices"], name)
+        least = item.metadata["least"]
+        # `not >=` so that NaN is refused too
+        if least is not None and not (least <= one < float("inf")):
+            raise HwprofError(f"{name}={one} is out of range.", remedy=f"{name} is at least {least}: {_doc(name)}.")
+
+
+def _doc(name: str) -> str:
+    return str(FIELDS[name].metadata["doc"])
+
+
+def as_table(spec: RunSpec) -> Mapping[str, Any]:
+    """Field names and values in declaration order."""
+    return dataclasses.asdict(spec)

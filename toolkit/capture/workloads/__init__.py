@@ -1,1 +1,27 @@
 """The only place that imports a framework, on use: one file a framework, named here."""
+
+MODULES = {"torch": "toolkit.capture.workloads.pytorch", "tf": "toolkit.capture.workloads.tensorflow"}
+
+# What each framework calls the model: torchvision.models, keras.applications; `cifar_cnn` is written out here in both.
+ZOO = {
+    "torch": {
+        "cifar_cnn": "cifar_cnn",
+        "resnet18": "resnet18",
+        "resnet50": "resnet50",
+        "resnet152": "resnet152",
+        "vgg16": "vgg16",
+        "vgg19": "vgg19",
+        "mobilenet_v2": "mobilenet_v2",
+        "efficientnet_b4": "efficientnet_b4",
+    },
+    "tf": {
+        "cifar_cnn": "cifar_cnn",
+        "resnet50": "ResNet50",
+        "resnet152": "ResNet152",
+        "vgg16": "VGG16",
+        "vgg19": "VGG19",
+        "mobilenet_v2": "MobileNetV2",
+        "efficientnet_b4": "EfficientNetB4",
+    },
+}
+ZOO_NAMES = {"torch": "torchvision.models", "tf": "keras.applications"}

@@ -1,0 +1,157 @@
+"""What a worker or a sampler writes while it runs: one JSON array a line, flushed twice a second.
+
+A kill loses at most the last half second. Times are CLOCK_MONOTONIC nanoseconds; `clock` lines place them on the axis.
+
+    ["open",  id, parent, kind, name, epoch, step, start]             a run, stage or epoch that began
+    ["mark",  id, parent, kind, name, epoch, step, start, end]        a mark that ended
+    ["scalar", at, epoch, name, value]
+    ["counter", at, source, device, metric, value, unit]
+    ["unavailable", source, device, metric, reason]
+    ["clock", realtime_ns, monotonic_ns]
+"""
+
+import json
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from time import monotonic_ns
+from types import TracebackType
+from typing import Any, Self
+
+from toolkit.clock import read_pair
+
+FLUSH_EVERY_S = 0.5
+OUTER_KINDS = frozenset({"run", "stage", "epoch"})
+
+Annotate = Callable[[str], AbstractContextManager[Any]]
+
+
+class Mark:
+    """One span of the worker's time, a context manager; `name` may still be changed inside."""
+
+    __slots__ = ("_annotation", "_recorder", "_start", "epoch", "id", "kind", "name", "parent", "step")
+
+    def __init__(self, recorder: "Recorder", kind: str, name: str, epoch: int | None, step: int | None) -> None:
+        self._recorder = recorder
+        self.kind, self.name, self.epoch, self.step = kind, name, epoch, step
+        self.id, self.parent = recorder.enter(self)
+        self._annotation: AbstractContextManager[Any] | None = None
+
+    def begin(self) -> Self:
+        """Starts it; a run, stage or epoch is written at once, so that a kill inside it shows."""
+        self._start = monotonic_ns()
+        if self.kind in OUTER_KINDS:
+            self._recorder.write("open", self.id, self.parent, self.kind, self.name, self.epoch, self.step, self._start)
+        elif self._recorder.annotate is not None:
+            self._annotation = self._recorder.annotate(annotation_name(self.name, self.id))
+            self._annotation.__enter__()
+        return self
+
+    def end(self) -> None:
+        """Ends it: its record is whole from here on."""
+        if self._annotation is not None:
+            self._annotation.__exit__(None, None, None)
+        end = monotonic_ns()
+        self._recorder.leave(self)
+        self._recorder.write(
+            "mark", self.id, self.parent, self.kind, self.name, self.epoch, self.step, self._start, end
+        )  # fmt: skip
+
+    __enter__ = begin
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if kind is None:
+            self.end()
+
+
+class Recorder:
+    """Appends records to `path`. `annotate`, while set, puts each step and phase into the native trace as well.
+
+    The native annotation lies inside the mark's own two clock reads, which is what alignment is measured by.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.annotate: Annotate | None = None
+        self._file = path.open("ab", buffering=0)
+        self._lines: deque[tuple[Any, ...]] = deque()
+        self._around: list[Mark] = []
+        self._last_id = 0
+        self._closing = threading.Event()
+        self._flusher = threading.Thread(target=self._flush_until_closed, name="hwprof-flush", daemon=True)
+        self.clock()
+        self._flusher.start()
+
+    def mark(self, kind: str, name: str, *, epoch: int | None = None, step: int | None = None) -> Mark:
+        """A mark inside the innermost one that is open; epoch and step are that one's where not given."""
+        around = self._around[-1] if self._around else None
+        if around is not None:
+            epoch = around.epoch if epoch is None else epoch
+            step = around.step if step is None else step
+        return Mark(self, kind, name, epoch, step)
+
+    def phase(self, name: str) -> Mark:
+        """A part of an epoch's or step's time, by the ledger's names."""
+        return self.mark("phase", name)
+
+    def scalar(self, name: str, value: float, *, epoch: int) -> None:
+        """A loss or an accuracy, now."""
+        self.write("scalar", monotonic_ns(), epoch, name, value)
+
+    def counter(self, source: str, device: str | None, metric: str, value: float, unit: str) -> None:
+        """A reading, now."""
+        self.write("counter", monotonic_ns(), source, device, metric, value, unit)
+
+    def unavailable(self, source: str, device: str | None, metric: str, reason: str) -> None:
+        """Something that this machine, or this framework, does not tell."""
+        self.write("unavailable", source, device, metric, reason)
+
+    def clock(self) -> None:
+        """Both clocks, now."""
+        self.write("clock", *read_pair())
+
+    def write(self, *record: Any) -> None:
+        """Hands one record over to the flusher; safe from any thread."""
+        self._lines.append(record)
+
+    def enter(self, mark: Mark) -> tuple[int, int | None]:
+        """(id, parent's id) of a mark that begins."""
+        parent = self._around[-1].id if self._around else None
+        self._around.append(mark)
+        self._last_id += 1
+        return self._last_id, parent
+
+    def leave(self, mark: Mark) -> None:
+        """Takes back a mark that ended."""
+        self._around.remove(mark)
+
+    def close(self) -> None:
+        """Writes what is left. Safe to call after an exception: open marks stay open in the record."""
+        self.clock()
+        self._closing.set()
+        self._flusher.join()
+        self._flush()
+        self._file.close()
+
+    def _flush_until_closed(self) -> None:
+        while not self._closing.wait(FLUSH_EVERY_S):
+            self._flush()
+
+    def _flush(self) -> None:
+        lines = []
+        while self._lines:
+            lines.append(json.dumps(self._lines.popleft(), separators=(",", ":")))
+        if lines:
+            self._file.write(("\n".join(lines) + "\n").encode())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def annotation_name(name: str, mark_id: int) -> str:
+    """The native annotation's name for a mark; ingest joins them by it."""
+    return f"hwprof.{name}.{mark_id}"

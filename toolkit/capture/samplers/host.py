@@ -1,0 +1,50 @@
+"""Processor time and resident memory of the worker's process tree, and the machine's own load and free memory."""
+
+import contextlib
+import time
+
+import psutil
+
+from toolkit.capture.record import Recorder
+
+# Listing all processes to find children costs milliseconds; reading known ones costs microseconds.
+FIND_CHILDREN_EVERY_S = 1.0
+
+
+class HostSampler:
+    """Reads one process tree. `cpu` is percent of one processor, over the time since the reading before."""
+
+    source = "host"
+
+    def __init__(self, record: Recorder, pid: int) -> None:
+        self._record = record
+        self._root = psutil.Process(pid)
+        self._tree = [self._root]
+        self._found_at = -FIND_CHILDREN_EVERY_S
+        self._before: tuple[float, float] | None = None
+        psutil.cpu_percent()
+
+    def sample(self) -> None:
+        """Writes one reading of each; a process that ended in between is left out."""
+        now = time.monotonic()
+        if now - self._found_at >= FIND_CHILDREN_EVERY_S:
+            self._find_children(now)
+        rss = cpu_seconds = 0.0
+        for process in self._tree:
+            with contextlib.suppress(psutil.NoSuchProcess), process.oneshot():
+                times = process.cpu_times()
+                cpu_seconds += times.user + times.system
+                rss += process.memory_info().rss
+        self._record.counter(self.source, None, "rss", rss, "B")
+        if self._before is not None:
+            seconds_before, at_before = self._before
+            percent = 100 * max(cpu_seconds - seconds_before, 0.0) / (now - at_before)
+            self._record.counter(self.source, None, "cpu", percent, "%")
+        self._before = (cpu_seconds, now)
+        self._record.counter(self.source, None, "machine_cpu", psutil.cpu_percent(), "%")
+        self._record.counter(self.source, None, "machine_memory_available", psutil.virtual_memory().available, "B")
+
+    def _find_children(self, now: float) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self._tree = [self._root, *self._root.children(recursive=True)]
+            self._found_at = now

@@ -1,0 +1,62 @@
+"""The samplers' process. `python -m toolkit.capture.sampling FOLDER HZ PYSPY`.
+
+Takes a baseline of the GPUs, says `ready`, then waits for the worker's pid on standard input, and samples until standard
+input closes or the worker is gone. Writes samplers.jsonl, and pyspy.json where PYSPY is `true`.
+"""
+
+import select
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from toolkit.capture.record import Recorder
+from toolkit.capture.samplers.host import HostSampler
+from toolkit.capture.samplers.nvml import NvmlSampler
+from toolkit.capture.samplers.pyspy import PySpy
+
+
+def main(folder: Path, hz: int, *, with_pyspy: bool) -> None:
+    """Samples one worker from before its start to its end."""
+    with Recorder(folder / "samplers.jsonl") as record:
+        nvml = NvmlSampler(record)
+        nvml.sample()
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        line = sys.stdin.readline()
+        if not line:
+            return
+        pid = int(line)
+        pyspy = PySpy(record, pid, folder / "pyspy.json") if with_pyspy else None
+        if not with_pyspy:
+            record.unavailable("pyspy", None, "stacks", "not asked for (pyspy=true asks)")
+        sample_until_gone(record, nvml, pid, hz)
+        if pyspy is not None:
+            pyspy.finish()
+
+
+def sample_until_gone(record: Recorder, nvml: NvmlSampler, pid: int, hz: int) -> None:
+    """Reads `hz` times a second on a fixed grid, so that a slow reading shifts none after it."""
+    try:
+        host = HostSampler(record, pid)
+    except psutil.NoSuchProcess:
+        record.unavailable("host", None, "all", "the worker ended before it could be read")
+        return
+    period = 1 / hz
+    due = time.monotonic()
+    while psutil.pid_exists(pid) and not _told_to_stop(due - time.monotonic()):
+        host.sample()
+        nvml.sample()
+        record.clock()
+        due = max(due + period, time.monotonic())
+
+
+def _told_to_stop(wait_s: float) -> bool:
+    """Waits, and answers whether standard input closed meanwhile."""
+    readable, _, _ = select.select([sys.stdin], [], [], max(wait_s, 0.0))
+    return bool(readable) and not sys.stdin.readline()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), with_pyspy=sys.argv[3] == "true")

@@ -1,0 +1,80 @@
+"""The worker: one process, one framework, one pass. `python -m toolkit.capture.worker SPEC PASS DEVICE FOLDER`.
+
+Writes into FOLDER: worker.jsonl (marks and scalars as they happen), facts.json, the native profiler's trace/ and, as its
+last act, outcome.json. Imports the standard library and, through `workloads`, one framework.
+"""
+
+import importlib
+import json
+import signal
+import sys
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from toolkit.capture import environment
+from toolkit.capture.files import write_whole
+from toolkit.capture.loop import Session
+from toolkit.capture.record import Recorder
+from toolkit.capture.workloads import MODULES
+from toolkit.errors import FAILED, INTERRUPTED, HwprofError
+from toolkit.spec import RunSpec, from_json
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one pass and returns the exit code that outcome.json explains."""
+    spec_path, pass_name, device, folder_name = arguments
+    folder = Path(folder_name)
+    # A person's Ctrl-C arrives as SIGTERM from the launcher; either way the record is closed properly.
+    signal.signal(signal.SIGTERM, _interrupt)
+    with Recorder(folder / "worker.jsonl") as record:
+        outcome = _outcome(from_json(Path(spec_path).read_text()), pass_name, device, folder, record)
+    write_whole(folder / "outcome.json", json.dumps(outcome))
+    return int(outcome["exit_code"])
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _outcome(spec: RunSpec, pass_name: str, device: str, folder: Path, record: Recorder) -> dict[str, Any]:
+    try:
+        _run(spec, pass_name, device, folder, record)
+    except KeyboardInterrupt:
+        return {"status": "interrupted", "reason": "stopped by a signal", "exit_code": INTERRUPTED}
+    except HwprofError as error:
+        return {"status": "failed", "reason": str(error), "exit_code": error.exit_code}
+    except MemoryError as error:
+        return {"status": "out_of_memory", "reason": _line(error), "exit_code": FAILED}
+    except Exception as error:  # noqa: BLE001 - a framework may raise anything; the record must still say what
+        traceback.print_exc()
+        status = "out_of_memory" if _out_of_memory(error) else "failed"
+        return {"status": status, "reason": _line(error), "exit_code": FAILED}
+    return {"status": "complete", "reason": None, "exit_code": 0}
+
+
+def _run(spec: RunSpec, pass_name: str, device: str, folder: Path, record: Recorder) -> None:
+    with record.mark("run", pass_name):
+        with record.mark("stage", "setup"):
+            workload = importlib.import_module(MODULES[spec.framework]).build(spec, device)
+            facts = workload.facts() | environment.facts()
+            write_whole(folder / "facts.json", json.dumps(facts, indent=1))
+            profiler = workload.profiler(folder / "trace") if pass_name == "profile" else None
+        Session(workload, spec, record, profiler).run()
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """torch raises OutOfMemoryError or names it in a RuntimeError; TensorFlow raises ResourceExhaustedError."""
+    return type(error).__name__ in {"OutOfMemoryError", "ResourceExhaustedError"} or any(
+        words in str(error).lower() for words in ("out of memory", "can't allocate memory", "oom when allocating")
+    )
+
+
+def _line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

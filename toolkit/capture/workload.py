@@ -1,0 +1,77 @@
+"""What the worker asks of a framework: one class a framework in `workloads/` fulfils this."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from toolkit.capture.record import Recorder
+
+
+class Evaluation(NamedTuple):
+    """Over `samples` validation samples: the mean loss a sample, and the share classified right, 0 to 1."""
+
+    loss: float
+    accuracy: float
+    samples: int
+
+
+class NativeProfiler(Protocol):
+    """The framework's own profiler over a window of training steps, writing into TensorBoard's layout."""
+
+    def start(self) -> None:
+        """Starts recording; the next step is the first recorded."""
+
+    def step(self) -> bool:
+        """Tells it that a step ended; true while it goes on recording. It writes its trace when the window ends."""
+
+    def stop(self) -> None:
+        """Ends recording and writes the trace, if that has not happened yet."""
+
+
+class Workload(Protocol):
+    """A model, its data and its optimizer in one framework, built by the module's `build(spec, device)`."""
+
+    steps_per_epoch: int
+
+    def facts(self) -> dict[str, Any]:
+        """Versions, parameters, device and settings as they really are, not as they were asked for."""
+
+    def train_batches(self, epoch: int) -> Iterator[Any]:
+        """The `steps_per_epoch` batches of one epoch in the seed's order, through the framework's own pipeline."""
+
+    def to_device(self, batch: Any) -> Any:
+        """The batch where the model is."""
+
+    def train_step(self, batch: Any) -> None:
+        """Forward, backward, update. Does not wait for the device; adds to the epoch's loss there."""
+
+    def compiled(self) -> bool:
+        """Whether a graph was traced or compiled since this was last asked."""
+
+    def sync(self) -> None:
+        """Waits until the device has done all it was given."""
+
+    def train_loss(self) -> float:
+        """Mean loss a sample since last asked."""
+
+    def evaluate(self) -> Evaluation:
+        """The validation set in inference mode; returns when it is done."""
+
+    def request(self, batch: int) -> Callable[[], None]:
+        """One inference of `batch` samples from host memory to host memory, to be called any number of times."""
+
+    def checkpoint(self, path: Path) -> None:
+        """Writes model and optimizer state to `path`."""
+
+    def report_memory(self, record: Recorder) -> None:
+        """Writes the allocator's figures as counters, or what it does not tell as unavailable."""
+
+    def annotate(self, name: str) -> AbstractContextManager[Any]:
+        """A named span in the native trace."""
+
+    def profiler(self, folder: Path) -> NativeProfiler:
+        """The native profiler, writing into `folder`."""
+
+    def fit(self, record: Recorder, after_step: Callable[[], None], after_epoch: Callable[[int], None]) -> None:
+        """Trains by the framework's own loop, with marks; only where the spec's loop is `fit`."""

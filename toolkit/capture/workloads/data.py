@@ -1,0 +1,85 @@
+"""Training and validation images, the same bytes in every framework: synthetic from the seed, or CIFAR-10.
+
+Images are uint8 [n, height, width, 3], labels int64 [n]. NumPy comes with every framework.
+"""
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toolkit.capture.datasets import RECORD_BYTES, TEST_FILES, TRAIN_FILES
+from toolkit.errors import HwprofError
+from toolkit.spec import CIFAR10_IMAGE_SIZE, RunSpec
+
+Images = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+# Distinct synthetic images kept in memory; a longer epoch goes round them.
+SYNTHETIC_IMAGES = 512
+
+
+class Split(NamedTuple):
+    """`count` samples: sample i is images[i % len(images)] with labels[i % len(labels)]."""
+
+    images: Images
+    labels: Labels
+    count: int
+
+
+class Data(NamedTuple):
+    """What one run trains and validates on, and how many batches of each make an epoch."""
+
+    train: Split
+    validation: Split
+    steps: int
+    validation_steps: int
+
+
+def load(spec: RunSpec) -> Data:
+    """The spec's dataset. Raises HwprofError where the set is smaller than the steps asked for."""
+    train, validation = _synthetic(spec) if spec.dataset == "synthetic" else _cifar10(Path(spec.data_dir))
+    steps = _steps("steps", spec.steps, train.count, spec.batch)
+    validation_steps = _steps("validation_steps", spec.validation_steps, validation.count, spec.batch)
+    train = train._replace(count=min(train.count, steps * spec.batch))
+    return Data(train, validation._replace(count=min(validation.count, validation_steps * spec.batch)), steps, validation_steps)  # fmt: skip
+
+
+def _steps(name: str, asked: int, samples: int, batch: int) -> int:
+    most = math.ceil(samples / batch)
+    if asked > most:
+        raise HwprofError(
+            f"{name}={asked} of {batch} samples is more than the {samples} samples there are.",
+            remedy=f"Give {name}={most} or less; 0 takes all.",
+        )
+    return asked or most
+
+
+def _synthetic(spec: RunSpec) -> tuple[Split, Split]:
+    validation_steps = spec.validation_steps or spec.steps
+    return _synthetic_split(spec, spec.steps, stream=0), _synthetic_split(spec, validation_steps, stream=1)
+
+
+def _synthetic_split(spec: RunSpec, steps: int, *, stream: int) -> Split:
+    """Noise around one pattern a class, so that there is something to learn; the patterns are the same in both splits."""
+    count = steps * spec.batch
+    shape = (spec.image_size, spec.image_size, 3)
+    patterns = np.random.default_rng([spec.seed, 2]).integers(0, 128, (spec.classes, *shape), dtype=np.uint8)
+    draw = np.random.default_rng([spec.seed, stream])
+    distinct = min(count, SYNTHETIC_IMAGES)
+    labels = draw.integers(0, spec.classes, distinct, dtype=np.int64)
+    noise = draw.integers(0, 128, (distinct, *shape), dtype=np.uint8)
+    return Split(patterns[labels] + noise, labels, count)
+
+
+def _cifar10(folder: Path) -> tuple[Split, Split]:
+    return _read_batches([folder / name for name in TRAIN_FILES]), _read_batches([folder / name for name in TEST_FILES])
+
+
+def _read_batches(paths: list[Path]) -> Split:
+    """Records of one label byte and 3072 bytes of planes in RGB order, rows first (cs.toronto.edu/~kriz/cifar.html)."""
+    records = np.concatenate([np.fromfile(path, np.uint8).reshape(-1, RECORD_BYTES) for path in paths])
+    planes = records[:, 1:].reshape(-1, 3, CIFAR10_IMAGE_SIZE, CIFAR10_IMAGE_SIZE)
+    return Split(np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), records[:, 0].astype(np.int64), len(records))
