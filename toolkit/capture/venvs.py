@@ -1,8 +1,8 @@
-"""Environments installed from hashed locks: one a framework and variant, apart from each other and from the toolkit's own.
+"""Environments installed from hashed locks: one a framework and variant, apart from each other and from the toolkit's.
 
-An environment counts only once it carries its stamp, which is written last and names the lock's hash, the Python and the
-place: whatever was interrupted, moved or left behind by another lock is removed and made again. The standard library
-only, since `containers/bootstrap.py` makes the toolkit's own environment with it.
+An environment counts only once it carries its stamp, which is written last and names the lock's hash, the Python and
+the place: whatever was interrupted, moved or left behind by another lock is removed and made again. The standard
+library only, since `containers/bootstrap.py` makes the toolkit's own environment with it.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FALLBACKS = {"torch-cpu": "cuda"}
 STAMP = "hwprof-stamp.json"
 MISMATCH = re.compile(r"^ +(\S+) from .*\n +Expected \S+ (\S+)\n +Got +(\S+)", re.MULTILINE)
-UNREACHED = re.compile(r"connection broken by|Max retries exceeded|Could not fetch URL|ProxyError|CERTIFICATE_VERIFY_FAILED")
+UNREACHED = re.compile(r"connection broken by|Max retries exceeded|Read timed out|ProxyError|CERTIFICATE_VERIFY_FAILED")
 NO_WHEEL = re.compile(r"No matching distribution found for (\S+)")
 
 
@@ -81,21 +81,23 @@ def install(
     *,
     say: Callable[[str], None],
     project: Path | None = None,
-    or_else: Sequence[Path] = (),
-    grow_from: Sequence[Path] = (),
+    family: Sequence[Path] = (),
 ) -> None:
     """Makes `folder` an environment of `lock`, and of the package at `project` (editable), unless it is one already.
 
-    One that was made from a lock of `or_else` does as well; one made from a lock of `grow_from` is added to. Any other
-    is removed first. Waits for another process that does the same. Raises HwprofError where it fails.
+    Each lock of `family` holds all of those before it: an environment of a larger one than `lock` does as well, one of
+    a smaller one is added to. Any other is removed first. Waits for another process that does the same. Raises
+    HwprofError where it fails.
     """
-    if _made_from(folder, (lock, *or_else)):
+    family = family or (lock,)
+    smaller, enough = family[: family.index(lock)], family[family.index(lock) :]
+    if _made_from(folder, enough):
         return
     with _alone(folder, say) as held:
-        if _made_from(folder, (lock, *or_else)):
+        if _made_from(folder, enough):
             return
-        say(f"Installing {folder.name} from {lock.name}{_size(lock)}, once.")
-        grows = _made_from(folder, grow_from)
+        say(f"Installing {folder.name} from {'/'.join(lock.parts[-3:])}{_size(lock)}, once …")
+        grows = _made_from(folder, smaller)
         (folder / STAMP).unlink(missing_ok=True)
         if not grows:
             _fresh(folder, held)
@@ -116,15 +118,15 @@ def _lock(name: str, root: Path) -> Path:
 
 def _fallback(framework: str, variant: str, other: str, *, say: Callable[[str], None], root: Path) -> Worker:
     reason = (
-        f"{framework} ({other}) stands in for {framework} ({variant}), whose wheels pip's configured indexes do not hold; "
-        f"it also runs without a GPU, and for the smaller one add PyTorch's CPU wheel index to pip's configuration."
+        f"{framework} ({other}) stands in for {framework} ({variant}), which pip's configured indexes do not hold; it "
+        f"also runs without a GPU, and for the smaller one add PyTorch's CPU wheel index to pip's configuration."
     )
     say(reason)
     return dataclasses.replace(ensure(framework, other, say=say, root=root), fallback=reason)
 
 
 def _circumstances(lock: Path) -> str:
-    """What the answer "no wheel fits" depends on: the lock, the Python and pip's configuration, hashed (it may hold keys)."""
+    """What the answer "no wheel fits" depends on: lock, Python and pip's configuration, hashed as it may hold keys."""
     command = [sys.executable, "-I", "-m", "pip", "config", "list"]
     configured = subprocess.run(command, capture_output=True, check=False).stdout  # noqa: S603 a fixed command
     return f"{_sha256(lock)} {_python()} {hashlib.sha256(configured).hexdigest()}\n"
@@ -160,7 +162,7 @@ def _write_stamp(folder: Path, lock: Path) -> None:
 def _size(lock: Path) -> str:
     """What the lock's own first line says of its size."""
     first = lock.read_text(encoding="utf-8").partition("\n")[0]
-    return f" ({first.removeprefix('# size: ')})" if first.startswith("# size: ") else ""
+    return first.replace("# size:", ";") if first.startswith("# size:") else ""
 
 
 @contextlib.contextmanager
@@ -186,7 +188,8 @@ def _alone(folder: Path, say: Callable[[str], None]) -> Iterator[int]:
 def _fresh(folder: Path, held: int) -> None:
     """An empty environment of the Python that runs this, with pip."""
     try:
-        shutil.rmtree(folder, ignore_errors=False) if folder.exists() else None
+        if folder.exists():
+            shutil.rmtree(folder)
         venv.EnvBuilder(symlinks=True).create(folder)
     except OSError as error:
         problem = f"Cannot make the environment {folder}: {error}."
@@ -233,7 +236,8 @@ def _explain(output: str, what: str, log: Path) -> HwprofError:
         return HwprofError(f"{what} pip could not reach its index.", remedy=remedy, exit_code=FAILED)
     if missing := NO_WHEEL.search(output):
         problem = f"{what} pip's indexes hold no wheel of {missing[1]} for Python {_python()} on this machine."
-        return NoWheelError(problem, remedy="Use another Python (3.11 to 3.13) or add an index to pip's.", exit_code=FAILED)
+        remedy = "Use another Python (3.11 to 3.13), or add an index that has it to pip's configuration."
+        return NoWheelError(problem, remedy=remedy, exit_code=FAILED)
     return HwprofError(f"{what} {_last_line(output)}", remedy=f"pip's words are in {log}.", exit_code=FAILED)
 
 

@@ -1,0 +1,85 @@
+## hwprof: what make can do here. It needs Python 3.11, 3.12 or 3.13 with venv, and installs the rest under .venv/.
+##
+##   make profile FRAMEWORK=torch MODEL=resnet50   profile a workload; any setting of `hwprof run` upper-cased:
+##        BATCH=8 EPOCHS=1 STEPS=5 DEVICE=cpu …    only those given on make's command line count
+##   make tensorboard                              show the recorded runs in TensorBoard
+##   make test                                     every test; runs frameworks, takes minutes
+##   make lint                                     style, types and layers
+##   make check                                    lint and the quick tests: before every commit
+##   make lock                                     pins and hashes anew from containers/locks/*.in
+##   make clean                                    remove environments and caches; recorded runs stay
+##
+##   PYTHON=/path/to/python3.12   the Python to install with (by default the first that fits)
+##   RUNS=folder                  where runs lie (by default runs/)
+
+.PHONY: help profile tensorboard test lint check lock clean setup setup-dev
+.DEFAULT_GOAL := help
+
+BIN := .venv/toolkit/bin
+
+# Text as one word of the shell, whatever it holds but line breaks: those end a recipe's line.
+define LINE_BREAK
+
+
+endef
+quoted = '$(subst ','\'',$(if $(findstring $(LINE_BREAK),$1),$(error A value on make's command line holds a line break),$1))'
+lower = $(shell printf %s $(call quoted,$1) | tr '[:upper:]' '[:lower:]')
+
+# Only what stands on the command line, never the environment: someone's exported BATCH must not change a run.
+given = $(if $(findstring command line,$(origin $1)),$(value $1))
+GIVEN := $(foreach name,$(sort $(.VARIABLES)),$(if $(findstring command line,$(origin $(name))),$(name)))
+SETTINGS = $(foreach name,$(filter-out PYTHON RUNS,$(GIVEN)),--set $(call quoted,$(call lower,$(name))=$(value $(name))))
+RUNS_OPTION = $(if $(call given,RUNS),--runs $(call quoted,$(value RUNS)))
+
+# The Python of the environment that is there comes first, so that a plain make does not change it.
+PYTHONS := $(BIN)/python python3.11 python3.12 python3.13 python3
+CANDIDATES = $(if $(call given,PYTHON),$(call quoted,$(value PYTHON)),$(PYTHONS))
+
+# $(call make-environment,NAME): the environment containers/bootstrap.py knows by that name, unless it is whole already.
+define make-environment
+@bare=; for python in $(CANDIDATES); do \
+  "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1 || continue; \
+  if "$$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then exec "$$python" -m containers.bootstrap $1; fi; \
+  bare="$$python"; \
+done; \
+if [ -n "$$bare" ]; then \
+  echo "hwprof: $$bare lacks venv and ensurepip. Install its venv package (Debian: apt-get install python3-venv)." >&2; \
+else \
+  echo "hwprof: no Python 3.11, 3.12 or 3.13 among:" $(CANDIDATES)". Install one, or name one: make PYTHON=/path/to/python3." >&2; \
+fi; exit 1
+endef
+
+help:
+	@sed -n 's/^## \{0,1\}//p' Makefile
+
+setup:
+	$(call make-environment,toolkit)
+
+setup-dev:
+	$(call make-environment,dev)
+
+profile: setup
+	@$(BIN)/hwprof run $(RUNS_OPTION) $(SETTINGS)
+
+tensorboard: setup
+	@$(BIN)/hwprof tensorboard $(RUNS_OPTION)
+
+test: setup-dev
+	@$(BIN)/python -m pytest
+
+lint: setup-dev
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+check: lint
+	@$(BIN)/python -m pytest -m 'not e2e'
+
+lock:
+	$(call make-environment,lock)
+	@.venv/lock/bin/python -m containers.lock
+
+clean:
+	rm -rf .venv *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
