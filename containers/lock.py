@@ -80,7 +80,7 @@ def compile_lock(source: Path) -> None:
 
 
 def _run(command: list[str]) -> None:
-    done = subprocess.run(command, check=False)  # noqa: S603 commands that this file writes
+    done = subprocess.run(command, check=False)
     if done.returncode:
         sys.exit(done.returncode)
 

@@ -128,7 +128,7 @@ def _fallback(framework: str, variant: str, other: str, *, say: Callable[[str], 
 def _circumstances(lock: Path) -> str:
     """What the answer "no wheel fits" depends on: lock, Python and pip's configuration, hashed as it may hold keys."""
     command = [sys.executable, "-I", "-m", "pip", "config", "list"]
-    configured = subprocess.run(command, capture_output=True, check=False).stdout  # noqa: S603 a fixed command
+    configured = subprocess.run(command, capture_output=True, check=False).stdout
     return f"{_sha256(lock)} {_python()} {hashlib.sha256(configured).hexdigest()}\n"
 
 
@@ -201,7 +201,7 @@ def _fresh(folder: Path, held: int) -> None:
 
 
 def _python_m(folder: Path, arguments: Sequence[str], held: int) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 the environment's own Python, and arguments that this module wrote
+    return subprocess.run(
         [folder / "bin" / "python", "-I", "-m", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -218,7 +218,9 @@ def _pip(folder: Path, arguments: Sequence[str], lock: Path, held: int) -> None:
     done = _python_m(folder, ("pip", arguments[0], *quiet, *arguments[1:]), held)
     if done.returncode:
         log = folder.with_name(f"{folder.name}.log")
-        log.write_text(done.stdout, encoding="utf-8")
+        # On a full disk the log cannot be kept, and the reason is still to be told.
+        with contextlib.suppress(OSError):
+            log.write_text(done.stdout, encoding="utf-8")
         raise _explain(done.stdout, f"Installing {folder.name} from {lock.name} failed:", log)
 
 
