@@ -1,6 +1,8 @@
 """The store: one Parquet file a table of `schema.TABLES`, written once, read through DuckDB views."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,17 +24,28 @@ ARROW_SCHEMAS = {
     table: pa.schema([(column.name, ARROW_TYPES[column.type]) for column in columns])
     for table, columns in schema.TABLES.items()
 }
+# Texts repeat; numbers that do not would only fill a dictionary that Parquet then throws away.
+TEXT_COLUMNS = {
+    table: [column.name for column in columns if column.type == "VARCHAR"] for table, columns in schema.TABLES.items()
+}
+# Row groups this large compress well and are quick to scan; two of them, one being written, stay in memory.
+GROUP_ROWS = 1 << 17
 
 
 class StoreWriter:
     """Writes the tables of one store into `folder`; they appear there together when the `with` block ends well.
 
-    Until then each is a `.partial` file, and an exception removes them: a store is never half there.
+    Until then each is a `.partial` file, and an exception removes them: a store is never half there. Rows are gathered
+    to row groups and written by another thread, so an error of writing shows at a later append or at the block's end.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._writers: dict[str, pq.ParquetWriter] = {}
+        self._gathered: dict[str, list[pa.RecordBatch]] = {}
+        self._rows: Counter[str] = Counter()
+        self._pool = ThreadPoolExecutor(max_workers=1)
+        self._writing: Future[None] | None = None
 
     def append(self, table: str, columns: Mapping[str, Any]) -> None:
         """Appends rows given as column -> array or list, all of one length; a column left out is NULL throughout."""
@@ -46,7 +59,10 @@ class StoreWriter:
             else pa.nulls(length, field.type)
             for field in wanted
         ]  # fmt: skip
-        self._writer(table).write_batch(pa.RecordBatch.from_arrays(arrays, schema=wanted))
+        self._gathered.setdefault(table, []).append(pa.RecordBatch.from_arrays(arrays, schema=wanted))
+        self._rows[table] += length
+        if self._rows[table] >= GROUP_ROWS:
+            self._flush(table)
 
     def append_rows(self, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Appends a few rows given as mappings; a column that no row names is NULL."""
@@ -55,10 +71,28 @@ class StoreWriter:
             names = {name for row in rows for name in row}
             self.append(table, {name: [row.get(name) for row in rows] for name in names})
 
-    def _writer(self, table: str) -> pq.ParquetWriter:
+    def relative(self, path: Path) -> str:
+        """How `traces.path` names a file: relative to the store's folder where it lies inside."""
+        folder, file = self._folder.resolve(), path.resolve()
+        return str(file.relative_to(folder) if file.is_relative_to(folder) else path)
+
+    def _flush(self, table: str) -> None:
+        """Has what is gathered written, once what was being written is."""
+        self._wait()
+        del self._rows[table]
+        self._writing = self._pool.submit(self._write, table, self._gathered.pop(table))
+
+    def _write(self, table: str, batches: list[pa.RecordBatch]) -> None:
         if table not in self._writers:
-            self._writers[table] = pq.ParquetWriter(self._partial(table), ARROW_SCHEMAS[table], compression="zstd")
-        return self._writers[table]
+            self._writers[table] = pq.ParquetWriter(
+                self._partial(table), ARROW_SCHEMAS[table], compression="zstd", use_dictionary=TEXT_COLUMNS[table]
+            )
+        self._writers[table].write_table(pa.Table.from_batches(batches), row_group_size=2 * GROUP_ROWS)
+
+    def _wait(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing:
+            writing.result()
 
     def _partial(self, table: str) -> Path:
         return self._folder / f".{table}.parquet.partial"
@@ -67,13 +101,23 @@ class StoreWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for writer in self._writers.values():
-            writer.close()
-        for table in schema.TABLES:
-            if kind is None and table in self._writers:
+        try:
+            self._close(whole=kind is None)
+            for table in self._writers if kind is None else ():
                 self._partial(table).replace(self._folder / f"{table}.parquet")
-            else:
+        finally:
+            for table in schema.TABLES:
                 self._partial(table).unlink(missing_ok=True)
+
+    def _close(self, *, whole: bool) -> None:
+        try:
+            for table in list(self._gathered) if whole else ():
+                self._flush(table)
+            self._wait()
+        finally:
+            self._pool.shutdown()
+            for writer in self._writers.values():
+                writer.close()
 
 
 def connect(folder: Path) -> duckdb.DuckDBPyConnection:

@@ -1,0 +1,73 @@
+"""PyTorch's training steps and what each was spent on, by the rule that its TensorBoard plugin published.
+
+A step ends at the end of the last device slice launched in it, and the next one starts there. Within a step, a moment
+belongs to the first of PARTS that ran; `Other` is when none did.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby, pairwise
+from operator import itemgetter
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow.compute as pc
+from msgspec import Struct
+
+from toolkit.analyses import runner
+from toolkit.analyses.intervals import Union
+
+PARTS = ("Kernel", "Memcpy", "Memset", "Communication", "Runtime", "DataLoader", "CPU Exec")
+REST = "Other"
+
+
+class StepParts(Struct, frozen=True, kw_only=True):
+    """One step of one trace: `parts_ns`, in ns by PARTS and REST, sums to `end_ns - start_ns`."""
+
+    trace: int
+    step: int
+    start_ns: int
+    end_ns: int
+    parts_ns: dict[str, int]
+
+
+def step_parts(connection: duckdb.DuckDBPyConnection) -> list[StepParts]:
+    """The steps of every trace that marks them. Asserts that the parts sum to the step."""
+    rows = runner.run(connection, "profiler_steps")
+    steps = []
+    for trace, marked in groupby(rows, key=itemgetter("trace")):
+        unions = _first_of(connection, trace)
+        for row, start_ns, end_ns in _bounds(list(marked)):
+            parts_ns = _parts(unions, start_ns, end_ns)
+            if sum(parts_ns.values()) != end_ns - start_ns or min(parts_ns.values()) < 0:
+                raise AssertionError(f"{parts_ns} do not make up step {row['step']} of trace {trace}")
+            steps.append(StepParts(trace=trace, step=row["step"], start_ns=start_ns, end_ns=end_ns, parts_ns=parts_ns))
+    return steps
+
+
+def _bounds(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], int, int]]:
+    """Each step with its start and end, moved to where its device work ends if the trace's steps launched any."""
+    if all(row["device_end_ns"] is None for row in rows):
+        yield from ((row, row["host_start_ns"], row["host_end_ns"]) for row in rows)
+        return
+    reached_ns = max(rows[0]["host_start_ns"], rows[0]["stray_end_ns"] or rows[0]["host_start_ns"])
+    for row in rows:
+        start_ns = max(reached_ns, row["host_start_ns"])
+        reached_ns = max(start_ns, row["host_end_ns"], row["device_end_ns"] or start_ns)
+        yield row, start_ns, reached_ns
+
+
+def _first_of(connection: duckdb.DuckDBPyConnection, trace: int) -> list[Union]:
+    """For each of PARTS, the union of its slices and those of all parts before it."""
+    table = connection.sql(f"FROM ({runner.text('step_parts')}) WHERE trace = $1", params=[trace]).to_arrow_table()
+    union, unions = Union(np.zeros(0, np.int64), np.zeros(0, np.int64)), []
+    for part in PARTS:
+        own = table.filter(pc.field("part") == part)
+        union = union.with_(Union(own["start_ns"].to_numpy(), own["end_ns"].to_numpy()))
+        unions.append(union)
+    return unions
+
+
+def _parts(unions: Sequence[Union], start_ns: int, end_ns: int) -> dict[str, int]:
+    covered = [0, *(union.covered_ns(start_ns, end_ns) for union in unions), end_ns - start_ns]
+    return dict(zip((*PARTS, REST), (after - before for before, after in pairwise(covered)), strict=True))

@@ -1,0 +1,200 @@
+"""Importer of PyTorch's profiler (Kineto) traces: Chrome trace JSON, plain or gzip, from 2020's bare lists to today's.
+
+Reads in bounded memory: inflate, cut at event borders, decode, append. The file's events are named in
+`kineto_events`, the store's columns in `kineto_tables`, the grounds for doubt in `kineto_trust`.
+"""
+
+import re
+import zlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from msgspec import structs
+
+from toolkit.errors import HwprofError
+from toolkit.ingest import kineto_tables, kineto_trust
+from toolkit.ingest.columns import LATEST_NS
+from toolkit.ingest.inflate import GZIP_MAGIC, GZIP_WINDOW, ahead, blocks
+from toolkit.ingest.json_chunks import EventArray
+from toolkit.ingest.kineto_events import Event, EventDecoder, Instant, Span
+from toolkit.ingest.kineto_tables import DEVICE_KINDS, HOST_KINDS, MEMORY_EVENT, Codes, Columns, Timed
+from toolkit.ingest.kineto_trust import Causality
+from toolkit.ingest.store import StoreWriter
+
+FORMAT = "kineto"
+HEAD_BYTES = 1 << 16
+# The category of the profiler's own span around everything, which says nothing that the events do not.
+SPAN_OF_PROFILER = "Trace"
+NAMED_CATEGORIES = 5
+
+_NAME = re.compile(r"\.pt\.trace\.json(\.gz)?$")
+_CATEGORIES = "|".join(sorted(HOST_KINDS.keys() | DEVICE_KINDS.keys()))
+_MEMBERS = rb'"(?:traceEvents|deviceProperties|baseTimeNanoseconds)"'
+_CONTENT = re.compile(_MEMBERS + rb'|"cat"\s*:\s*"(?:%s)"' % _CATEGORIES.encode())
+_BASE_KEY = b'"baseTimeNanoseconds"'
+_BASE = re.compile(_BASE_KEY + rb"\s*:\s*(-?\d{1,19})\s*[,}]")
+_BASE_REACH = 128
+_TS = re.compile(rb'"ts"\s*:\s*(\d+)')
+# Microseconds since the epoch have had 16 digits since 2001; Kineto's bases keep theirs under 15.
+EPOCH_DIGITS = 16
+# glibc gives freed memory back to the system at once until a larger block has been freed; then it keeps it, and reading
+# takes a tenth less time. Such a block is never touched, so it costs nothing.
+_KEPT_BYTES = 24 << 20
+
+
+def matches(path: Path) -> bool:
+    """Whether the name is that of PyTorch's profiler, or the first bytes are JSON with what only such a trace holds."""
+    if _NAME.search(path.name):
+        return True
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+        if head.startswith(GZIP_MAGIC):
+            head = zlib.decompressobj(GZIP_WINDOW).decompress(head, HEAD_BYTES)
+    except (OSError, zlib.error):
+        return False
+    return head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")) and bool(_CONTENT.search(head))
+
+
+def read(path: Path, *, trace: int, pass_name: str | None, store: StoreWriter) -> None:
+    """Appends the trace to `traces`, `slices`, `allocations` and `warnings`; epoch, step and phase stay NULL.
+
+    Raises HwprofError naming the file where it is damaged, hostile, or no trace of PyTorch's profiler.
+    """
+    bytes(_KEPT_BYTES)
+    intake = _Intake(trace, pass_name, _base_ns(path), store)
+    decoder = EventDecoder()
+    array = EventArray(path, ahead(blocks(path)), decoder)
+    for events in array:
+        intake.take(events)
+    intake.check(path, array.metadata)
+    intake.finish(path, array.metadata, malformed=decoder.malformed)
+
+
+def _base_ns(path: Path) -> int:
+    """The trace's own zero, in ns of CLOCK_REALTIME, which `ts` counts from; 0 where the trace states none.
+
+    It often stands behind the events, and is then found by reading the file through. Only a trace whose times are those
+    of CLOCK_REALTIME themselves is not searched. `_Intake.check` holds the result against the parsed document.
+    """
+    base_ns, text = 0, b""
+    for block in blocks(path):
+        text = text[-_BASE_REACH:] + block
+        if _BASE_KEY in text:
+            for found in _BASE.finditer(text):
+                base_ns = int(found[1])
+        first = _TS.search(text) if len(text) == len(block) else None
+        if first and (base_ns or len(first[1]) >= EPOCH_DIGITS):
+            break
+    return base_ns
+
+
+class _Intake:
+    """Takes decoded events into the store, and keeps count."""
+
+    def __init__(self, trace: int, pass_name: str | None, base_ns: int, store: StoreWriter) -> None:
+        self._trace, self._pass_name, self._base_ns, self._store = trace, pass_name, base_ns, store
+        self._causality = Causality()
+        self._kinds = np.zeros(len(kineto_tables.KINDS) + 1, dtype=np.int64)
+        self._left_out: Counter[str] = Counter()
+        self._foreign: set[str] = set()
+        self._events = self._not_analysed = 0
+        self._profiler_span = False
+        self._memory_devices: set[str | None] = set()
+
+    def take(self, events: Sequence[Event]) -> None:
+        """Appends what the store takes of these events."""
+        self._events += len(events)
+        spans = [event for event in events if type(event) is Span]
+        codes = kineto_tables.codes_of(spans)
+        self._kinds += np.bincount(codes, minlength=len(self._kinds))
+        on_host, foreign = codes < len(kineto_tables.HOST), codes == kineto_tables.FOREIGN
+        if on_host.any():
+            self._take_host(self._timed(spans, codes, on_host))
+        if not (on_host | foreign).all():
+            self._take_device(self._timed(spans, codes, ~(on_host | foreign)))
+        if foreign.any():
+            self._note_foreign([spans[place].cat for place in np.flatnonzero(foreign).tolist()])
+        if memory := [event for event in events if type(event) is Instant and event.name == MEMORY_EVENT]:
+            self._take_memory(memory)
+
+    def _timed(self, spans: Sequence[Span], codes: Codes, chosen: npt.NDArray[np.bool_]) -> Timed:
+        timed = kineto_tables.timed(spans, codes, chosen, self._base_ns)
+        self._left_out.update(unusable_start=timed.without_ts, unusable_duration=timed.without_dur)
+        return timed
+
+    def _take_host(self, timed: Timed) -> None:
+        columns = kineto_tables.host_slices(timed)
+        self._causality.launched(timed, columns["correlation"])
+        self._append("slices", columns)
+
+    def _take_device(self, timed: Timed) -> None:
+        columns = kineto_tables.device_slices(timed)
+        self._causality.worked(timed, columns["correlation"])
+        self._append("slices", columns)
+
+    def _take_memory(self, instants: Sequence[Instant]) -> None:
+        columns, without_size = kineto_tables.allocations(instants, self._base_ns)
+        self._left_out.update(unusable_allocation=without_size)
+        self._memory_devices.update(columns["device"].unique().to_pylist())
+        self._append("allocations", columns)
+
+    def _note_foreign(self, categories: Sequence[str]) -> None:
+        unknown = [category for category in categories if category != SPAN_OF_PROFILER]
+        self._profiler_span = self._profiler_span or len(unknown) < len(categories)
+        self._not_analysed += len(unknown)
+        self._foreign = set(sorted(self._foreign.union(unknown))[:NAMED_CATEGORIES])
+
+    def _append(self, table: str, columns: Columns) -> None:
+        rows = len(columns["ts_ns"])
+        trace = pa.array(np.full(rows, self._trace, dtype=np.int32))
+        pass_name = pa.nulls(rows, pa.string()) if self._pass_name is None else pa.repeat(self._pass_name, rows)
+        self._store.append(table, columns | {"trace": trace, "pass_name": pass_name})
+
+    def check(self, path: Path, metadata: Mapping[str, Any]) -> None:
+        """Raises HwprofError where the document contradicts how its events were read, or they are not Kineto's."""
+        stated = metadata.get("baseTimeNanoseconds", 0)
+        if stated != self._base_ns or abs(self._base_ns) >= LATEST_NS:
+            remedy = "It must be one whole number of nanoseconds, given once."
+            raise HwprofError(f"{path} gives baseTimeNanoseconds as {stated!r:.80}.", remedy=remedy)
+        if self._events and not (self._kinds[:-1].any() or self._memory_devices or self._profiler_span):
+            problem = f"{path} holds {self._events} events, but none that PyTorch's profiler writes."
+            raise HwprofError(problem, remedy="Give a trace that torch.profiler exported.")
+
+    def finish(self, path: Path, metadata: Mapping[str, Any], *, malformed: int) -> None:
+        """Appends the rows of `traces` and `warnings`."""
+        job, properties = metadata.get("distributedInfo"), metadata.get("deviceProperties")
+        row = {
+            "path": self._store.relative(path),
+            "format": FORMAT,
+            "rank": _small(job, "rank"),
+            "world_size": _small(job, "world_size"),
+            "events": self._events,
+            "gpus": len(properties) if isinstance(properties, list) else None,
+        }
+        keys = {"trace": self._trace, "pass_name": self._pass_name}
+        self._store.append_rows("traces", [keys | row])
+        self._left_out.update(malformed_events=malformed)
+        found = chain(
+            kineto_trust.dropped_events(metadata),
+            kineto_trust.missing_kernels(
+                dict(zip(kineto_tables.KINDS, self._kinds.tolist(), strict=False)),
+                device_memory=bool(self._memory_devices - {"cpu"}),
+            ),
+            self._causality.findings(),
+            kineto_trust.left_out(self._left_out),
+            [kineto_trust.not_analysed(self._not_analysed, self._foreign), kineto_trust.no_events(self._events)],
+        )
+        self._store.append_rows("warnings", [keys | structs.asdict(finding) for finding in found if finding.count])
+
+
+def _small(job: object, member: str) -> int | None:
+    """A member of distributedInfo that is a 32-bit integer; None where it is not there or is something else."""
+    value = job.get(member) if isinstance(job, dict) else None
+    return value if isinstance(value, int) and abs(value) < 2**31 else None

@@ -1,0 +1,134 @@
+"""Kineto's events as typed objects. Times stay the decimal text that the file holds."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Named = int | str | None
+
+
+class Args(Struct, gc=False, rename={"external": "External id", "old_external": "external id"}):
+    """What the store takes of an event's arguments; capitals and spaces are Kineto's.
+
+    ROCm writes the bytes of calls as text.
+    """
+
+    correlation: Int64 | None = None
+    external: Int64 | None = None
+    old_external: Int64 | None = None
+    device: Named = None
+    stream: Named = None
+    bytes: Int64 | str | None = None
+
+
+class Memory(
+    Struct,
+    gc=False,
+    rename={
+        "device_type": "Device Type",
+        "device": "Device Id",
+        "bytes": "Bytes",
+        "address": "Addr",
+        "allocated": "Total Allocated",
+        "reserved": "Total Reserved",
+    },
+):
+    """Arguments of a `[memory]` instant. Device type 0 is the CPU; totals count from the profiler's start."""
+
+    device_type: Int64 | None = None
+    device: Named = None
+    bytes: Int64 | None = None
+    address: Int64 | None = None
+    allocated: Int64 | None = None
+    reserved: Int64 | None = None
+
+
+class Span(Struct, gc=False, tag_field="ph", tag="X"):
+    """An event with a duration; `ts` and `dur` are decimal microseconds."""
+
+    name: str = ""
+    cat: str = ""
+    pid: Named = None
+    tid: Named = None
+    ts: Raw = Raw(b"")
+    dur: Raw = Raw(b"")
+    args: Args | None = None
+
+
+class Instant(Struct, gc=False, tag_field="ph", tag="i"):
+    """A moment; the allocator's are named `[memory]`."""
+
+    name: str = ""
+    ts: Raw = Raw(b"")
+    args: Memory | None = None
+
+
+class FlowStart(Struct, gc=False, tag_field="ph", tag="s"):
+    """The start of an arrow; correlation and external id say the same."""
+
+
+class FlowEnd(Struct, gc=False, tag_field="ph", tag="f"):
+    """The end of an arrow."""
+
+
+class Naming(Struct, gc=False, tag_field="ph", tag="M"):
+    """Names and order of processes and threads, for viewers."""
+
+
+Event = Span | Instant | FlowStart | FlowEnd | Naming
+
+_STRICT = msgspec.json.Decoder(list[Event])
+_LOOSE = msgspec.json.Decoder(list[dict[str, Raw]])
+_LOOSE_ARGS = msgspec.json.Decoder(dict[str, Raw])
+_SALVAGED: dict[bytes, type[Span | Instant]] = {b'"X"': Span, b'"i"': Instant}
+_UNREAD = FlowStart()
+
+
+class EventDecoder:
+    """Decodes arrays of events.
+
+    An array with an event that does not fit the types above is read field by field: what fits is kept, what does not is
+    left out, and `malformed` counts the events that lost a field.
+    """
+
+    def __init__(self) -> None:
+        self.malformed = 0
+
+    def __call__(self, text: bytes) -> list[Event]:
+        """Events of a JSON array; raises msgspec.DecodeError where it is no array of objects."""
+        try:
+            return _STRICT.decode(text)
+        except msgspec.ValidationError:
+            return [self._salvaged(fields) for fields in _LOOSE.decode(text)]
+
+    def _salvaged(self, fields: dict[str, Raw]) -> Event:
+        kind = _SALVAGED.get(bytes(fields.get("ph", b"")))
+        if kind is None:
+            self.malformed += "ph" not in fields
+            return _UNREAD
+        known, whole = _fitting(kind, fields)
+        if "args" not in known and "args" in fields:
+            known["args"] = _salvaged_args(Args if kind is Span else Memory, fields["args"])
+        self.malformed += not whole
+        return kind(**known)
+
+
+def _fitting(kind: type[Struct], fields: dict[str, Raw]) -> tuple[dict[str, Any], bool]:
+    """The fields that fit `kind`'s types, by attribute, and whether all did."""
+    known, whole = {}, True
+    for field in msgspec.structs.fields(kind):
+        if field.encode_name in fields:
+            try:
+                known[field.name] = msgspec.json.decode(fields[field.encode_name], type=field.type)
+            except msgspec.ValidationError:
+                whole = False
+    return known, whole
+
+
+def _salvaged_args(kind: type[Args | Memory], text: Raw) -> Args | Memory | None:
+    try:
+        return kind(**_fitting(kind, _LOOSE_ARGS.decode(text))[0])
+    except msgspec.ValidationError:
+        return None

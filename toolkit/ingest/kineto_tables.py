@@ -1,0 +1,170 @@
+"""Kineto's events as columns of the store: spans to `slices`, `[memory]` instants to `allocations`.
+
+Every list here has one entry an event, and a trace has millions: hence comprehensions and Arrow, and no call an event.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import compress
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from toolkit.ingest.categories import kernel_category
+from toolkit.ingest.columns import LATEST_NS, LONGEST_NS, Ns, ns_of_us, on_axis, strings
+from toolkit.ingest.kineto_events import Args, Instant, Memory, Span
+
+# Kineto's categories, as files of today and of 2020 write them, to the store's kinds.
+HOST_KINDS: Mapping[str, str] = {
+    "cpu_op": "op",
+    "Operator": "op",
+    "user_annotation": "annotation",
+    "python_function": "python",
+    "Python": "python",
+    "overhead": "overhead",
+    "cuda_runtime": "launch",
+    "cuda_driver": "launch",
+    "Runtime": "launch",
+    "hip_runtime": "launch",
+    "hip_driver": "launch",
+    "xpu_runtime": "launch",
+    "xpu_driver": "launch",
+    "mtia_runtime": "launch",
+    "privateuse1_runtime": "launch",
+    "privateuse1_driver": "launch",
+}
+DEVICE_KINDS: Mapping[str, str] = {
+    "kernel": "kernel",
+    "Kernel": "kernel",
+    "gpu_memcpy": "memcpy",
+    "Memcpy": "memcpy",
+    "gpu_memset": "memset",
+    "Memset": "memset",
+    "gpu_user_annotation": "device_annotation",
+    "cuda_sync": "sync",
+}
+HOST, DEVICE = tuple(sorted(set(HOST_KINDS.values()))), tuple(sorted(set(DEVICE_KINDS.values())))
+KINDS = (*HOST, *DEVICE)
+KERNEL, LAUNCH = KINDS.index("kernel"), KINDS.index("launch")
+WORK = tuple(KINDS.index(kind) for kind in ("kernel", "memcpy", "memset"))
+# A number a kind, by Kineto's category; every category that is in neither table has the last.
+FOREIGN = len(KINDS)
+CODES = {category: KINDS.index(kind) for category, kind in (HOST_KINDS | DEVICE_KINDS).items()}  # type: ignore[operator] # both are dicts
+MEMORY_EVENT = "[memory]"
+CPU_DEVICE_TYPE = 0
+
+_KIND_TEXTS = pa.array(KINDS, pa.string())
+_ACTIONS = pa.array(["alloc", "free"], pa.string())
+_WORK_CATEGORY = {KINDS.index(kind): kind for kind in ("memcpy", "memset")}
+_NO_ARGS = Args()
+
+Columns = dict[str, Any]
+Codes = npt.NDArray[np.uint8]
+
+
+class Timed(NamedTuple):
+    """Spans of a usable start: kind (index into KINDS), start, duration (NULL where unusable); how many lack which."""
+
+    spans: Sequence[Span]
+    codes: Codes
+    ts_ns: Ns
+    dur_ns: pa.Int64Array
+    without_ts: int
+    without_dur: int
+
+
+def codes_of(spans: Sequence[Span]) -> Codes:
+    """Each span's kind as an index into KINDS, FOREIGN where its category has none."""
+    return np.frombuffer(bytes([CODES.get(span.cat, FOREIGN) for span in spans]), dtype=np.uint8)
+
+
+def timed(spans: Sequence[Span], codes: Codes, chosen: npt.NDArray[np.bool_], base_ns: int) -> Timed:
+    """Puts the chosen spans on the axis: `base_ns` plus their decimal microseconds. No negative duration is usable."""
+    if not chosen.all():
+        spans, codes = list(compress(spans, chosen.tobytes())), codes[chosen]
+    ns, known = ns_of_us([span.ts for span in spans] + [span.dur for span in spans])
+    ts_ns, dur_ns = ns[: len(spans)] + base_ns, ns[len(spans) :]
+    usable = known[: len(spans)] & on_axis(ts_ns)
+    lasting = known[len(spans) :] & (dur_ns >= 0) & (dur_ns < LONGEST_NS)
+    if usable.all() and lasting.all():
+        return Timed(spans, codes, ts_ns, pa.array(dur_ns), 0, 0)
+    kept = list(compress(spans, usable.tobytes()))
+    durations = pa.array(dur_ns[usable], mask=~lasting[usable])
+    return Timed(kept, codes[usable], ts_ns[usable], durations, len(spans) - len(kept), durations.null_count)
+
+
+def host_slices(timed_spans: Timed) -> Columns:
+    """Columns of `slices` for spans on host threads."""
+    args = [span.args or _NO_ARGS for span in timed_spans.spans]
+    return _shared(timed_spans, args) | {"thread": _threads(timed_spans.spans)}
+
+
+def device_slices(timed_spans: Timed) -> Columns:
+    """Columns of `slices` for spans on a device's streams."""
+    spans, codes = timed_spans.spans, timed_spans.codes.tolist()
+    args = [span.args or _NO_ARGS for span in spans]
+    categories = [
+        kernel_category(span.name) if code == KERNEL else _WORK_CATEGORY.get(code)
+        for code, span in zip(codes, spans, strict=True)
+    ]
+    devices = [span.pid if arg.device is None else arg.device for span, arg in zip(spans, args, strict=True)]
+    streams = [span.tid if arg.stream is None else arg.stream for span, arg in zip(spans, args, strict=True)]
+    sizes = [arg.bytes if isinstance(arg.bytes, int) else None for arg in args]
+    return _shared(timed_spans, args) | {
+        "category": pa.array(categories, pa.string()),
+        "device": _texts(devices),
+        "stream": _texts(streams, without="stream "),
+        "bytes": pa.array(sizes, pa.int64()),
+    }
+
+
+def allocations(instants: Sequence[Instant], base_ns: int) -> tuple[Columns, int]:
+    """Columns of `allocations`, and how many instants are left out because they tell no moment or no size."""
+    ns, known = ns_of_us([instant.ts for instant in instants])
+    args = [instant.args or Memory() for instant in instants]
+    usable = known & on_axis(ns + base_ns)
+    usable &= np.array([arg.bytes is not None and abs(arg.bytes) < LATEST_NS for arg in args], dtype=bool)
+    args = list(compress(args, usable.tobytes()))
+    sizes = np.array([arg.bytes for arg in args], dtype=np.int64)
+    columns = {
+        "ts_ns": pa.array((ns + base_ns)[usable]),
+        "device": _texts(["cpu" if arg.device_type == CPU_DEVICE_TYPE else arg.device for arg in args]),
+        "action": _ACTIONS.take(pa.array((sizes < 0).astype(np.int8))),
+        "bytes": pa.array(abs(sizes)),
+        "address": pa.array([arg.address for arg in args], pa.int64()),
+        "in_use_bytes": pa.array([arg.allocated for arg in args], pa.int64()),
+        "reserved_bytes": pa.array([arg.reserved for arg in args], pa.int64()),
+    }
+    return columns, len(instants) - len(args)
+
+
+def _shared(timed_spans: Timed, args: Sequence[Args]) -> Columns:
+    external = pa.array([arg.external for arg in args], pa.int64())
+    if external.null_count:
+        external = pc.coalesce(external, pa.array([arg.old_external for arg in args], pa.int64()))
+    return {
+        "ts_ns": pa.array(timed_spans.ts_ns),
+        "dur_ns": timed_spans.dur_ns,
+        "kind": _KIND_TEXTS.take(pa.array(timed_spans.codes)),
+        "name": strings([span.name for span in timed_spans.spans]),
+        "correlation": pa.array([arg.correlation for arg in args], pa.int64()),
+        "external_id": external,
+    }
+
+
+def _threads(spans: Sequence[Span]) -> pa.StringArray:
+    """Process and thread of each span; there are few, so each text is made once."""
+    pids, tids = [span.pid for span in spans], [span.tid for span in spans]
+    texts = {
+        (pid, tid): f"{'?' if pid is None else pid}/{'?' if tid is None else tid}"
+        for pid, tid in set(zip(pids, tids, strict=True))
+    }
+    return strings(list(map(texts.__getitem__, zip(pids, tids, strict=True))))
+
+
+def _texts(values: Sequence[int | str | None], without: str = "") -> pa.StringArray:
+    """Numbers and texts as texts, None as NULL; a few values repeat."""
+    texts = {value: None if value is None else str(value).removeprefix(without) for value in set(values)}
+    return pa.array([texts[value] for value in values], pa.string())
