@@ -1,0 +1,217 @@
+"""One run's scalars and text as TensorBoard's event files, written with TensorBoard's own protos; no TensorFlow.
+
+Losses, accuracies, steps and requests stand at their epoch or number, readings of the samplers at milliseconds since
+their pass began; the wall time of each is its own.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+import msgspec
+
+# TensorBoard ships no type information, hence the four exceptions
+from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
+from tensorboard.plugins.scalar.summary_v2 import scalar_pb  # type: ignore[import-untyped]
+from tensorboard.plugins.text.summary_v2 import text_pb  # type: ignore[import-untyped]
+from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
+
+from toolkit.capture import runs
+from toolkit.clock import NS_PER_S
+from toolkit.errors import FAILED, HwprofError
+from toolkit.ingest.store import connect
+
+FILE = "events.out.tfevents.hwprof"
+# What readers of event files expect to find in the first event.
+FILE_VERSION = "brain.Event:2"
+NS_PER_MS = 1_000_000
+
+# Name in the store -> (tag, what it is).
+SCALARS = {
+    "train_loss": ("loss/train", "Mean training loss of a sample, by epoch."),
+    "validation_loss": ("loss/validation", "Mean validation loss of a sample, by epoch."),
+    "validation_accuracy": ("accuracy/validation", "Share of validation samples classified right, by epoch."),
+    "accuracy_before": ("accuracy/before_training", "Share of validation samples classified right before training."),
+    "accuracy_after": ("accuracy/after_training", "Share of validation samples classified right after training."),
+}
+# Unit in the store -> (unit in the tag, what one of it is in that).
+UNITS = {
+    "mW": ("w", 1e-3),
+    "mJ": ("j", 1e-3),
+    "B": ("bytes", 1),
+    "%": ("percent", 1),
+    "MHz": ("mhz", 1),
+    "degC": ("celsius", 1),
+}
+HOW_TO_READ = """\
+### How to read it
+
+- **Scalars**: the run `{name}` is the *time* pass, which no profiler disturbs; the run `{name}/profile` is the
+  *profile* pass, whose steps are slower by the profiler's cost. The charts `host/…` and `gpu…/…` have milliseconds
+  since their pass began on the step axis.
+- **PYTORCH_PROFILER** shows the native trace of a PyTorch run, **PROFILE** (XProf) that of a TensorFlow or JAX run.
+  Both draw with Google Charts, which the browser loads from www.gstatic.com; where it cannot, the PyTorch tab stays
+  empty and XProf lacks its charts.
+- `hwprof show {name}` has every figure, and needs no network."""
+
+
+class Point(NamedTuple):
+    """One value of one chart: when it was, where it stands on the step axis, and what the chart shows."""
+
+    tag: str
+    ts_ns: int
+    step: int
+    value: float
+    doc: str
+
+
+class _Warning(msgspec.Struct):
+    code: str
+    count: int
+    message: str
+
+
+class _Cost(msgspec.Struct):
+    ratio: float
+
+
+class _Trust(msgspec.Struct):
+    """What the text takes from summary.json."""
+
+    trusted: bool
+    warnings: list[_Warning]
+    profiler_cost: _Cost | None
+
+
+def write(run: Path, folder: Path) -> None:
+    """Writes event files: the time pass and the text into `folder`, the profile pass, if any, into its `profile`.
+
+    Raises HwprofError naming the run where its tables or JSON files cannot be read.
+    """
+    try:
+        with connect(run) as store:
+            timed, profiled = points(store, "time"), points(store, "profile")
+        summary = text_pb("about", text(run))
+    except (duckdb.Error, msgspec.MsgspecError, ValueError, KeyError) as error:
+        raise HwprofError(
+            f"{run} cannot be read: {error}.", remedy="Remove it, or name the runs to show.", exit_code=FAILED
+        ) from error
+    at_ns = min((point.ts_ns for point in timed), default=(run / runs.SPEC).stat().st_mtime_ns)
+    about = Event(wall_time=_seconds(at_ns), summary=summary)
+    _write(folder, [about, *_events(timed)])
+    if profiled:
+        _write(folder / "profile", _events(profiled))
+
+
+def points(store: duckdb.DuckDBPyConnection, pass_name: str) -> list[Point]:
+    """Every point of one pass, chart by chart in the order of time."""
+    return [point for series in (_scalars, _steps, _requests, _readings) for point in series(store, pass_name)]
+
+
+def text(run: Path) -> str:
+    """What a run is, how it ended, what to doubt in it and how to read it, in Markdown."""
+    spec = json.loads((run / runs.SPEC).read_text(encoding="utf-8"))
+    head = f"## {_plain(spec['framework'])} {_plain(spec['model'])}, {_plain(spec['task'])}"
+    settings = "\n".join(f"| {_plain(name)} | {_plain(value)} |" for name, value in spec.items())
+    table = f"### What was run\n\n| setting | value |\n|---|---|\n{settings}"
+    how_to_read = HOW_TO_READ.format(name=run.resolve().name)
+    return "\n\n".join([head, _status(run), *_trust(run), how_to_read, table, *_settled(run)])
+
+
+def _status(run: Path) -> str:
+    status = runs.status_of(run)
+    reason = f": {_plain(status['reason'])}" if status["reason"] else ""
+    return f"Status: **{_plain(status['status'])}**{reason}"
+
+
+def _trust(run: Path) -> Iterator[str]:
+    path = run / "summary.json"
+    if not path.exists():
+        yield f"Its records have not been read yet: `hwprof show {run.resolve().name}` does."
+        return
+    summary = msgspec.json.decode(path.read_bytes(), type=_Trust)
+    yield "Trusted: **yes**" if summary.trusted else "Trusted: **NO**"
+    if summary.warnings:
+        yield "\n".join(f"- {_plain(each.code)} ×{each.count}: {_plain(each.message)}" for each in summary.warnings)
+    if summary.profiler_cost:
+        yield f"Profiler cost: ×{summary.profiler_cost.ratio:.2f} on the median step"
+
+
+def _settled(run: Path) -> Iterator[str]:
+    """What became of the settings that were left to hwprof, such as device=auto."""
+    path = run / "raw" / "launch.json"
+    if path.exists():
+        yield "\n".join(f"- {_plain(note)}" for note in json.loads(path.read_text(encoding="utf-8"))["notes"])
+
+
+def _plain(value: Any) -> str:
+    """A value as Markdown that shows it as it is, on one line."""
+    shown = " ".join((value if isinstance(value, str) else json.dumps(value)).split())
+    return "".join(letter if letter.isalnum() or letter in " .,:;-/" else f"&#{ord(letter)};" for letter in shown)
+
+
+def _scalars(store: duckdb.DuckDBPyConnection, pass_name: str) -> Iterator[Point]:
+    query = "SELECT name, ts_ns, epoch, value FROM scalars WHERE pass_name = ? ORDER BY ts_ns"
+    for name, ts_ns, epoch, value in store.execute(query, [pass_name]).fetchall():
+        tag, doc = SCALARS.get(name, (f"scalars/{name}", "As the worker reported it, by epoch."))
+        yield Point(tag, ts_ns, epoch, value, doc)
+
+
+def _steps(store: duckdb.DuckDBPyConnection, pass_name: str) -> Iterator[Point]:
+    query = "SELECT ts_ns, dur_ns FROM marks WHERE pass_name = ? AND kind = 'step' AND complete ORDER BY ts_ns"
+    doc = "Duration of a training step on the host, milliseconds. One that compiled or traced a graph stands out."
+    for number, (ts_ns, dur_ns) in enumerate(store.execute(query, [pass_name]).fetchall(), 1):
+        yield Point("step_time_ms", ts_ns, number, dur_ns / NS_PER_MS, doc)
+
+
+def _requests(store: duckdb.DuckDBPyConnection, pass_name: str) -> Iterator[Point]:
+    query = """
+        SELECT name, ts_ns, step, dur_ns FROM marks
+        WHERE pass_name = ? AND kind = 'request' AND complete ORDER BY ts_ns
+    """
+    doc = "Duration of an inference request, host memory to host memory, milliseconds."
+    for batch, ts_ns, number, dur_ns in store.execute(query, [pass_name]).fetchall():
+        yield Point(f"inference_ms/batch_{batch}", ts_ns, number, dur_ns / NS_PER_MS, doc)
+
+
+def _readings(store: duckdb.DuckDBPyConnection, pass_name: str) -> Iterator[Point]:
+    query = """
+        SELECT source, device, metric, unit, ts_ns, value, ts_ns - (
+            SELECT min(ts_ns) FROM (FROM marks SELECT pass_name, ts_ns UNION ALL FROM counters SELECT pass_name, ts_ns)
+            WHERE pass_name = $1
+        ) FROM counters WHERE pass_name = $1 ORDER BY ts_ns
+    """
+    for source, device, metric, unit, ts_ns, value, since_ns in store.execute(query, [pass_name]).fetchall():
+        shown, factor = UNITS.get(unit, (unit, 1))
+        group = {"host": "host/", "nvml": f"gpu{device}/"}.get(source, f"{source}/device{device}_")
+        doc = f"Reading of {source}. The step axis is milliseconds since the {pass_name} pass began."
+        yield Point(f"{group}{metric}_{shown}", ts_ns, since_ns // NS_PER_MS, value * factor, doc)
+
+
+def _events(series: Iterable[Point]) -> Iterator[Event]:
+    """An event a point; TensorBoard takes a chart's description from its first."""
+    described = set()
+    for point in series:
+        summary = scalar_pb(point.tag, point.value, point.doc)
+        if point.tag in described:
+            summary.value[0].ClearField("metadata")
+        described.add(point.tag)
+        yield Event(wall_time=_seconds(point.ts_ns), step=point.step, summary=summary)
+
+
+def _write(folder: Path, events: Iterable[Event]) -> None:
+    """One event file, as TensorBoard's EventFileWriter would fill it, but with a name and a time that do not change."""
+    folder.mkdir(exist_ok=True)
+    events = list(events)
+    with (folder / FILE).open("wb") as file:
+        writer = RecordWriter(file)
+        writer.write(Event(wall_time=events[0].wall_time, file_version=FILE_VERSION).SerializeToString())
+        for event in events:
+            writer.write(event.SerializeToString())
+
+
+def _seconds(ts_ns: int) -> float:
+    """The format has a binary float here, which holds today's time to 256 ns; it serves to place points on a chart."""
+    return ts_ns / NS_PER_S
