@@ -8,7 +8,7 @@ import dataclasses
 import difflib
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,19 +54,21 @@ class RunSpec:
     optimizer: str = _option("adam", "the framework's own, at its own other defaults", choices=OPTIMIZERS)
     learning_rate: float = _option(0.001, "constant over the run", least=0.0)
     momentum: float = _option(0.9, "of sgd", least=0.0)
-    checkpoint: bool = _option(False, "write a checkpoint after each epoch, timed, then removed")
+    checkpoint: bool = _option(default=False, doc="write a checkpoint after each epoch, timed, then removed")
     infer_batches: tuple[int, ...] = _option((1, 8, 32), "batch sizes of inference, comma-separated", least=1)
-    infer_repeats: int = _option(10, "timed requests at each batch size, after two untimed ones; 0: no inference", least=0)
+    infer_repeats: int = _option(
+        10, "timed requests at each batch size, after two untimed ones; 0: no inference", least=0
+    )
     loader_workers: int = _option(0, "processes that load data beside the worker (torch)", least=0)
     threads: int = _option(0, "processor threads of the framework; 0: its own choice", least=0)
     seed: int = _option(0, "of data, order and initial weights", least=0)
     passes: tuple[str, ...] = _option(PASSES, "time: unprofiled; profile: under the native profiler", choices=PASSES)
     profile_steps: int = _option(20, "training steps under the profiler, from the first of epoch 1", least=1)
-    profile_memory: bool = _option(True, "record allocator events in the trace")
-    profile_shapes: bool = _option(False, "record operator input shapes in the trace")
-    profile_stacks: bool = _option(False, "record Python stacks in the trace")
+    profile_memory: bool = _option(default=True, doc="record allocator events in the trace")
+    profile_shapes: bool = _option(default=False, doc="record operator input shapes in the trace")
+    profile_stacks: bool = _option(default=False, doc="record Python stacks in the trace")
     sample_hz: int = _option(10, "readings a second of host and GPU beside the worker", least=1)
-    pyspy: bool = _option(False, "attach py-spy to the worker of the profile pass")
+    pyspy: bool = _option(default=False, doc="attach py-spy to the worker of the profile pass")
     timeout_s: int = _option(3600, "a pass that takes longer is ended and recorded as such", least=1)
 
     @property
@@ -158,15 +160,19 @@ def _read_profile(path: Path) -> dict[str, Any]:
 
 
 def _from_toml(path: Path, name: str, value: Any) -> Any:
-    default = FIELDS[known(name, FIELDS, f"key in {path}:")].default
-    if isinstance(default, tuple) and isinstance(value, list):
-        return tuple(value)
-    if isinstance(default, float) and isinstance(value, int):
+    default: Any = FIELDS[known(name, FIELDS, f"key in {path}:")].default
+    example = default
+    if isinstance(default, tuple):
+        if isinstance(value, list) and all(type(one) is type(default[0]) for one in value):
+            return tuple(value)
+        kind, example = f"list of {type(default[0]).__name__}", list(default)
+    elif isinstance(default, float) and type(value) is int:
         return float(value)
-    if type(value) is not type(default):
+    elif type(value) is type(default):
+        return value
+    else:
         kind = type(default).__name__
-        raise HwprofError(f"{path}: {name} = {value!r} is no {kind}.", remedy=f"Write it as {kind}: {default!r}.")
-    return value
+    raise HwprofError(f"{path}: {name} = {value!r} is no {kind}.", remedy=f"Write it as {kind}: {example!r}.")
 
 
 def _cast(name: str, text: str, kind: type) -> Any:
@@ -191,8 +197,3 @@ def _check_field(name: str, value: Any, item: dataclasses.Field[Any]) -> None:
 
 def _doc(name: str) -> str:
     return str(FIELDS[name].metadata["doc"])
-
-
-def as_table(spec: RunSpec) -> Mapping[str, Any]:
-    """Field names and values in declaration order."""
-    return dataclasses.asdict(spec)

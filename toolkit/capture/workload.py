@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from toolkit.capture.record import Recorder
 
@@ -22,11 +22,40 @@ class NativeProfiler(Protocol):
     def start(self) -> None:
         """Starts recording; the next step is the first recorded."""
 
-    def step(self) -> bool:
-        """Tells it that a step ended; true while it goes on recording. It writes its trace when the window ends."""
+    def begin_step(self, name: str) -> None:
+        """Tells it that a step begins: `train`, or `request` for an inference."""
+
+    def end_step(self) -> bool:
+        """Tells it that the step ended; true while it goes on recording. It writes its trace when the window ends."""
 
     def stop(self) -> None:
-        """Ends recording and writes the trace, if that has not happened yet."""
+        """Ends recording and writes the trace of a window that did not fill."""
+
+
+class FitHooks(Protocol):
+    """What a framework's own training loop tells, in this order, so that its time can be marked.
+
+    For each epoch: `begin_epoch`, then `begin_step` and `end_step` around each compiled step, `begin_validation` and
+    `end_validation` around its own validation, `end_epoch`.
+    """
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Epoch `epoch`, from 1, begins."""
+
+    def begin_step(self, step: int) -> None:
+        """Step `step`, from 1 within its epoch, begins."""
+
+    def end_step(self) -> None:
+        """The framework's compiled step has returned."""
+
+    def begin_validation(self) -> None:
+        """The loop's own validation begins."""
+
+    def end_validation(self) -> None:
+        """Its figures are there."""
+
+    def end_epoch(self, train_loss: float, evaluation: Evaluation) -> None:
+        """The loop is done with the epoch, whose mean training loss a sample this is."""
 
 
 class Workload(Protocol):
@@ -36,6 +65,9 @@ class Workload(Protocol):
 
     def facts(self) -> dict[str, Any]:
         """Versions, parameters, device and settings as they really are, not as they were asked for."""
+
+    def warm_up(self, steps: int) -> None:
+        """Trains on `steps` batches the way the spec's loop will, waits for the device and forgets the losses."""
 
     def train_batches(self, epoch: int) -> Iterator[Any]:
         """The `steps_per_epoch` batches of one epoch in the seed's order, through the framework's own pipeline."""
@@ -73,5 +105,10 @@ class Workload(Protocol):
     def profiler(self, folder: Path) -> NativeProfiler:
         """The native profiler, writing into `folder`."""
 
-    def fit(self, record: Recorder, after_step: Callable[[], None], after_epoch: Callable[[int], None]) -> None:
-        """Trains by the framework's own loop, with marks; only where the spec's loop is `fit`."""
+
+@runtime_checkable
+class FittingWorkload(Workload, Protocol):
+    """A workload whose framework drives the training loop itself; built where the spec's loop is `fit`."""
+
+    def fit(self, hooks: FitHooks) -> None:
+        """Trains all epochs, with validation inside, telling `hooks` where it is."""

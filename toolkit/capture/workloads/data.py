@@ -22,11 +22,11 @@ SYNTHETIC_IMAGES = 512
 
 
 class Split(NamedTuple):
-    """`count` samples: sample i is images[i % len(images)] with labels[i % len(labels)]."""
+    """A set of `samples`: sample i is images[i % len(images)] with labels[i % len(labels)]."""
 
     images: Images
     labels: Labels
-    count: int
+    samples: int
 
 
 class Data(NamedTuple):
@@ -41,10 +41,11 @@ class Data(NamedTuple):
 def load(spec: RunSpec) -> Data:
     """The spec's dataset. Raises HwprofError where the set is smaller than the steps asked for."""
     train, validation = _synthetic(spec) if spec.dataset == "synthetic" else _cifar10(Path(spec.data_dir))
-    steps = _steps("steps", spec.steps, train.count, spec.batch)
-    validation_steps = _steps("validation_steps", spec.validation_steps, validation.count, spec.batch)
-    train = train._replace(count=min(train.count, steps * spec.batch))
-    return Data(train, validation._replace(count=min(validation.count, validation_steps * spec.batch)), steps, validation_steps)  # fmt: skip
+    steps = _steps("steps", spec.steps, train.samples, spec.batch)
+    validation_steps = _steps("validation_steps", spec.validation_steps, validation.samples, spec.batch)
+    train = train._replace(samples=min(train.samples, steps * spec.batch))
+    validation = validation._replace(samples=min(validation.samples, validation_steps * spec.batch))
+    return Data(train, validation, steps, validation_steps)
 
 
 def _steps(name: str, asked: int, samples: int, batch: int) -> int:
@@ -63,7 +64,7 @@ def _synthetic(spec: RunSpec) -> tuple[Split, Split]:
 
 
 def _synthetic_split(spec: RunSpec, steps: int, *, stream: int) -> Split:
-    """Noise around one pattern a class, so that there is something to learn; the patterns are the same in both splits."""
+    """Noise around one pattern a class, the same in both splits, so that there is something to learn."""
     count = steps * spec.batch
     shape = (spec.image_size, spec.image_size, 3)
     patterns = np.random.default_rng([spec.seed, 2]).integers(0, 128, (spec.classes, *shape), dtype=np.uint8)

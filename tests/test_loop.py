@@ -1,0 +1,244 @@
+"""The stages, the epochs and the profiler's window, with a framework that only says what it was asked."""
+# ruff: noqa: D102 - toolkit.capture.workload says what each method of a workload is for
+
+import contextlib
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolkit.capture.loop import Session
+from toolkit.capture.record import Recorder
+from toolkit.capture.workload import Evaluation, FitHooks
+from toolkit.spec import RunSpec, check
+
+
+class Spy:
+    """A workload without a framework: it trains nothing, and traces its first step as a graph compiler would."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        self.steps_per_epoch = spec.steps
+        self.said: list[str] = []
+        self._untraced = True
+        self._traced = False
+
+    def facts(self) -> dict[str, Any]:
+        return {}
+
+    def warm_up(self, steps: int) -> None:
+        self.said.append(f"warm_up {steps}")
+        for _ in range(steps):
+            self.train_step(None)
+        self.compiled()
+
+    def train_batches(self, epoch: int) -> Iterator[int]:
+        return iter(range(self.steps_per_epoch))
+
+    def to_device(self, batch: Any) -> Any:
+        return batch
+
+    def train_step(self, batch: Any) -> None:
+        self._traced, self._untraced = self._untraced, False
+        if batch == "bad":
+            raise RuntimeError("it broke")
+
+    def compiled(self) -> bool:
+        traced, self._traced = self._traced, False
+        return traced
+
+    def sync(self) -> None:
+        self.said.append("sync")
+
+    def train_loss(self) -> float:
+        return 2.0
+
+    def evaluate(self) -> Evaluation:
+        self.said.append("evaluate")
+        return Evaluation(3.0, 0.5, 8)
+
+    def request(self, batch: int) -> Callable[[], None]:
+        return lambda: self.said.append(f"request {batch}")
+
+    def checkpoint(self, path: Path) -> None:
+        path.write_text("weights")
+
+    def report_memory(self, record: Recorder) -> None:
+        record.unavailable("spy", "cpu", "allocator", "a spy has no memory")
+
+    def annotate(self, name: str) -> AbstractContextManager[Any]:
+        self.said.append(name)
+        return contextlib.nullcontext()
+
+    def profiler(self, folder: Path) -> Any:
+        raise NotImplementedError
+
+
+class FittingSpy(Spy):
+    """The same with a loop of its own, which validates inside."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        super().__init__(spec)
+        self._epochs = spec.epochs
+
+    def fit(self, hooks: FitHooks) -> None:
+        for epoch in range(1, self._epochs + 1):
+            hooks.begin_epoch(epoch)
+            for step in range(1, self.steps_per_epoch + 1):
+                hooks.begin_step(step)
+                self.train_step(None)
+                hooks.end_step()
+            hooks.begin_validation()
+            hooks.end_validation()
+            hooks.end_epoch(2.0, Evaluation(3.0, 0.5, 8))
+
+
+class Window:
+    """A native profiler that counts."""
+
+    def __init__(self, steps: int) -> None:
+        self.said: list[str] = []
+        self._left = steps
+
+    def start(self) -> None:
+        self.said.append("start")
+
+    def begin_step(self, name: str) -> None:
+        self.said.append(name)
+
+    def end_step(self) -> bool:
+        self._left -= 1
+        return self._left > 0
+
+    def stop(self) -> None:
+        self.said.append("stop")
+
+
+def settings(loop: str, **changes: Any) -> RunSpec:
+    """A small spec in this loop."""
+    few = {"epochs": 2, "steps": 3, "warmup_steps": 0, "infer_batches": (1, 4), "infer_repeats": 2}
+    return check(RunSpec(framework="tf", loop=loop, model="cifar_cnn", **(few | changes)))
+
+
+def run(folder: Path, spec: RunSpec, window: Window | None = None) -> tuple[Spy, list[list[Any]]]:
+    """The spy after a session, and the session's record."""
+    spy = (FittingSpy if spec.loop == "fit" else Spy)(spec)
+    with Recorder(folder / "worker.jsonl") as record:
+        Session(spy, spec, record, window).run()
+    return spy, lines(folder)
+
+
+def lines(folder: Path) -> list[list[Any]]:
+    """The record's lines."""
+    return [json.loads(line) for line in (folder / "worker.jsonl").read_text().splitlines()]
+
+
+def phases(record: list[list[Any]], epoch: int) -> list[str]:
+    """The epoch's phases in the order in which they began."""
+    marks = sorted((line for line in record if line[:1] == ["mark"] and line[3] == "phase"), key=lambda line: line[7])
+    return [line[4] for line in marks if line[5] == epoch]
+
+
+STEP = ["data_wait", "host_to_device", "compute"]
+FIT_STEP = ["compute", "callbacks"]
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_an_epoch_by_hand_has_these_phases(tmp_path: Path, *, checkpoint: bool) -> None:
+    """Pipeline, steps, the wait for the device, the pipeline's end, validation, metrics, checkpoint; compile once."""
+    _, record = run(tmp_path, settings("custom", checkpoint=checkpoint))
+    after = ["compute", "data_wait", "validation", "callbacks", *(["checkpoint"] if checkpoint else [])]
+    assert phases(record, 1) == ["data_wait", "data_wait", "host_to_device", "compile", *STEP * 2, *after]
+    assert phases(record, 2) == ["data_wait", *STEP * 3, *after]
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_an_epoch_of_a_framework_s_loop_has_these_phases(tmp_path: Path, *, checkpoint: bool) -> None:
+    """Steps without data_wait, its own work between them as callbacks, its own validation and none of ours."""
+    spy, record = run(tmp_path, settings("fit", checkpoint=checkpoint))
+    after = ["compute", "compute", "callbacks", "validation", "callbacks", *(["checkpoint"] if checkpoint else [])]
+    assert phases(record, 1) == ["callbacks", "compile", "callbacks", *FIT_STEP, *after]
+    assert phases(record, 2) == ["callbacks", *FIT_STEP * 2, *after]
+    assert spy.said.count("evaluate") == 2  # before and after training
+
+
+@pytest.mark.parametrize("loop", ["custom", "fit"])
+def test_each_epoch_reports_once(tmp_path: Path, loop: str) -> None:
+    """Losses, accuracy and memory are written once an epoch, and the clock is read as it begins."""
+    _, record = run(tmp_path, settings(loop))
+    scalars = [line[2:] for line in record if line[0] == "scalar"]
+    figures = [["train_loss", 2.0], ["validation_loss", 3.0], ["validation_accuracy", 0.5]]
+    epochs = [[epoch, *figure] for epoch in (1, 2) for figure in figures]
+    assert scalars == [[0, "accuracy_before", 0.5], *epochs, [2, "accuracy_after", 0.5]]
+    assert sum(line[0] == "unavailable" for line in record) == 2
+    assert sum(line[0] == "clock" for line in record) == 4  # also at the start and at the end
+
+
+@pytest.mark.parametrize("loop", ["custom", "fit"])
+def test_marks_nest(tmp_path: Path, loop: str) -> None:
+    """Every mark lies in its parent's time, and no two of one parent overlap."""
+    _, record = run(tmp_path, settings(loop))
+    marks = {line[1]: line for line in record if line[0] == "mark"}
+    for mark in marks.values():
+        if mark[2] is not None:
+            assert marks[mark[2]][7] <= mark[7] <= mark[8] <= marks[mark[2]][8]
+    ordered = sorted(marks.values(), key=lambda mark: (mark[2] or 0, mark[7]))
+    for one, other in itertools.pairwise(ordered):
+        assert one[2] != other[2] or one[8] <= other[7]
+
+
+def test_warm_up_takes_compilation_out_of_the_epochs(tmp_path: Path) -> None:
+    """After warm-up steps no epoch has a compile phase."""
+    spy, record = run(tmp_path, settings("custom", warmup_steps=2))
+    assert "warm_up 2" in spy.said
+    assert "compile" not in phases(record, 1) + phases(record, 2)
+
+
+@pytest.mark.parametrize("loop", ["custom", "fit"])
+def test_the_window_is_annotated_and_nothing_else(tmp_path: Path, loop: str) -> None:
+    """With a window of four steps the profiler hears of four steps, and no later mark is annotated."""
+    window = Window(4)
+    spy, record = run(tmp_path, settings(loop), window)
+    assert window.said == ["start", "train", "train", "train", "train"]
+    annotated = {int(name.rpartition(".")[2]) for name in spy.said if name.startswith("hwprof.")}
+    steps = [line for line in record if line[0] == "mark" and line[3] == "step"]
+    assert [line[1] in annotated for line in steps] == [True, True, True, True, False, False]
+    after = [line for line in record if line[0] == "mark" and line[7] > steps[4][7]]
+    assert not annotated & {line[1] for line in after}
+
+
+def test_a_window_that_does_not_fill_is_stopped_before_the_last_evaluation(tmp_path: Path) -> None:
+    """A window longer than the training ends with the training, and takes no request."""
+    window = Window(100)
+    _, record = run(tmp_path, settings("custom"), window)
+    assert window.said == ["start", *["train"] * 6, "stop"]
+    assert not [line for line in record if line[0] == "mark" and line[3] == "request"]
+
+
+def test_inference_alone_is_profiled_by_requests(tmp_path: Path) -> None:
+    """The window opens after the first size's untimed requests, stays open over the sizes, and is never reopened."""
+    window = Window(3)
+    spy, record = run(tmp_path, settings("custom", task="infer"), window)
+    assert window.said == ["start", "request", "request", "request"]
+    assert [said for said in spy.said if said.startswith("request")] == ["request 1"] * 4 + ["request 4"] * 4
+    requests = [line[4:7] for line in record if line[0] == "mark" and line[3] == "request"]
+    assert requests == [["1", None, 1], ["1", None, 2], ["4", None, 1], ["4", None, 2]]
+
+
+def test_the_trace_is_written_where_training_breaks(tmp_path: Path) -> None:
+    """An exception in a step stops the profiler, and leaves stage, epoch and step open in the record."""
+    spec, window = settings("custom"), Window(100)
+    spy = Spy(spec)
+    spy.train_batches = lambda epoch: iter([0, "bad"])  # type: ignore[method-assign, assignment, return-value]
+    with pytest.raises(RuntimeError), Recorder(tmp_path / "worker.jsonl") as record:
+        Session(spy, spec, record, window).run()
+    assert window.said == ["start", "train", "train", "stop"]
+    ended = {line[1] for line in lines(tmp_path) if line[0] == "mark"}
+    assert [line[4] for line in lines(tmp_path) if line[0] == "open" and line[1] not in ended] == [
+        "train",
+        "train",
+        "train",
+    ]

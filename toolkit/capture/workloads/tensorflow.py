@@ -1,0 +1,310 @@
+"""The TensorFlow workload in its own idiom: tf.data, Keras's `fit` or a tf.function loop, keras.applications.
+
+Models come as Keras ships them, ending in softmax. Images are 0..1 as in the other frameworks; EfficientNet rescales
+and normalises once more inside its graph, which `facts` tells.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# TensorFlow reads it as it loads. 1 drops what it tells of itself and keeps warnings, such as a CUDA library missing.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+
+import keras
+import tensorflow as tf
+
+from toolkit.capture.record import Recorder
+from toolkit.capture.workload import Evaluation, FitHooks, NativeProfiler
+from toolkit.capture.workloads import keras_parts
+from toolkit.capture.workloads.data import Data, load
+from toolkit.errors import FAILED, HwprofError
+from toolkit.spec import RunSpec
+
+GPU = "/GPU:0"
+
+
+def build(spec: RunSpec, device: str) -> "TensorFlowWorkload":
+    """The workload of `spec` on `device`, `cpu` or `cuda`."""
+    if spec.threads:
+        tf.config.threading.set_intra_op_parallelism_threads(spec.threads)
+        tf.config.threading.set_inter_op_parallelism_threads(spec.threads)
+    if device == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+    elif not tf.config.list_physical_devices("GPU"):
+        raise HwprofError(
+            f"TensorFlow {tf.__version__} cannot use the GPU that the driver shows.",
+            remedy="TF_CPP_MIN_LOG_LEVEL=0 in the environment makes it log why; or use device=cpu.",
+            exit_code=FAILED,
+        )
+    keras.utils.set_random_seed(spec.seed)
+    return FitWorkload(spec, device) if spec.loop == "fit" else TensorFlowWorkload(spec, device)
+
+
+class TensorFlowWorkload:
+    """A keras.applications model (or the small CIFAR CNN) in a hand-written tf.function loop; fulfils `Workload`."""
+
+    def __init__(self, spec: RunSpec, device: str) -> None:
+        self._spec = spec
+        self._device = device
+        self._xla = False
+        self._data: Data = load(spec)
+        self.steps_per_epoch = self._data.steps
+        self._train_set = keras_parts.batches(self._data.train, spec, shuffle=True)
+        self._validation_set = keras_parts.batches(self._data.validation, spec, shuffle=False)
+        self._model = keras_parts.model(spec)
+        self._optimizer = keras_parts.optimizer(spec)
+        # Or the first step is traced twice: once to make the optimizer's variables, once for good.
+        self._optimizer.build(self._model.trainable_variables)
+        self._loss = keras.losses.SparseCategoricalCrossentropy()
+        self._train_loss = keras.metrics.Mean()
+        self._validation_loss = keras.metrics.Mean()
+        self._validation_accuracy = keras.metrics.SparseCategoricalAccuracy()
+        # The batch stays open in the signatures: the part batch that ends an epoch is no reason to trace again.
+        images = tf.TensorSpec((None, spec.image_size, spec.image_size, 3), tf.float32)
+        self._signature = (images, tf.TensorSpec((None,), tf.int64))
+        self._train_function = tf.function(self._train, input_signature=self._signature)
+        self._test_function = tf.function(self._test, input_signature=self._signature)
+        self._traces = 0
+
+    def facts(self) -> dict[str, Any]:
+        """Versions and settings read back from TensorFlow and Keras."""
+        built = tf.sysconfig.get_build_info()
+        tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
+        return {
+            "framework": "tf",
+            "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__}
+            | {"cuda": built.get("cuda_version"), "cudnn": built.get("cudnn_version")},
+            "device": self._device,
+            "device_name": _gpu_name() if self._device == "cuda" else None,
+            # TensorFlow answers 0 where it takes as many as the process may use.
+            "threads": tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0)),
+            "parameters": _count(self._model.trainable_weights),
+            "non_trainable_parameters": _count(self._model.non_trainable_weights),
+            "train_samples": self._data.train.samples,
+            "validation_samples": self._data.validation.samples,
+            "layout": keras.config.image_data_format(),
+            "normalises_inside": any(isinstance(layer, keras.layers.Rescaling) for layer in self._model.layers),
+            "loss": "cross-entropy of probabilities",
+            "loss_reduction": "mean",
+            "optimizer": keras_parts.optimizer_facts(self._optimizer),
+            "tf32_matmul": tf32,
+            "tf32_conv": tf32,
+            "compile": "xla" if self._xla else "graph",
+            "jit_compile": self._xla,
+        }
+
+    def warm_up(self, steps: int) -> None:
+        """`steps` batches, going round the set where it is shorter."""
+        for batch in self._train_set.repeat().take(steps):
+            self.train_step(self.to_device(batch))
+        self.sync()
+        self.compiled()
+        self._train_loss.reset_state()
+
+    def train_batches(self, epoch: int) -> Iterator[Any]:
+        """One epoch; tf.data draws a new order from the seed each time it is asked."""
+        return iter(self._train_set)
+
+    def to_device(self, batch: Any) -> Any:
+        """Copied to the GPU where that computes: tf.data leaves its batches in host memory."""
+        if self._device == "cpu":
+            return batch
+        with tf.device(GPU):
+            return tuple(tf.identity(tensor) for tensor in batch)
+
+    def train_step(self, batch: Any) -> None:
+        """Forward, backward, update."""
+        self._train_function(*batch)
+
+    def compiled(self) -> bool:
+        """Whether a training step was traced since this was last asked.
+
+        TensorFlow optimises the graph and, with XLA, compiles it at the first execution, so inside the same step.
+        """
+        before, self._traces = self._traces, self._tracing_count()
+        return self._traces > before
+
+    def sync(self) -> None:
+        """Waits for the GPU; the CPU is never behind."""
+        if self._device == "cuda":
+            tf.test.experimental.sync_devices()
+
+    def train_loss(self) -> float:
+        """Mean cross-entropy a sample since last asked; NaN where nothing was trained."""
+        mean = float(self._train_loss.result()) if float(self._train_loss.count) else float("nan")
+        self._train_loss.reset_state()
+        return mean
+
+    def evaluate(self) -> Evaluation:
+        """The validation set in inference mode."""
+        self._validation_loss.reset_state()
+        self._validation_accuracy.reset_state()
+        for batch in self._validation_set:
+            self._test_function(*self.to_device(batch))
+        return self._evaluation(self._validation_loss.result(), self._validation_accuracy.result())
+
+    def request(self, batch: int) -> Callable[[], None]:
+        """One inference of `batch` images in host memory, answers back in host memory."""
+        split = self._data.validation
+        images = split.images[np.arange(batch) % len(split.images)].astype(np.float32) / 255
+
+        def answer() -> None:
+            self._predict_function(images).numpy()
+
+        return answer
+
+    def checkpoint(self, path: Path) -> None:
+        """Model and optimizer by tf.train.Checkpoint."""
+        tf.train.Checkpoint(model=self._model, optimizer=self._optimizer).write(str(path))
+
+    def report_memory(self, record: Recorder) -> None:
+        """The GPU allocator's counters; TensorFlow counts no host memory, and does not tell what it has reserved."""
+        if self._device == "cpu":
+            record.unavailable("tf", "cpu", "allocator", "TensorFlow keeps no counters for its CPU allocator")
+            return
+        figures = tf.config.experimental.get_memory_info("GPU:0")
+        record.counter("tf", "0", "in_use", figures["current"], "B")
+        record.counter("tf", "0", "peak_in_use", figures["peak"], "B")
+        for metric in ("reserved", "peak_reserved"):
+            record.unavailable("tf", "0", metric, "tf.config.experimental.get_memory_info does not tell it")
+
+    def annotate(self, name: str) -> AbstractContextManager[Any]:
+        """A TraceMe."""
+        return tf.profiler.experimental.Trace(name)
+
+    def profiler(self, folder: Path) -> NativeProfiler:
+        """tf.profiler by the spec's options."""
+        return keras_parts.Profiler(self._spec, folder)
+
+    def _train(self, images: tf.Tensor, labels: tf.Tensor) -> None:
+        with tf.GradientTape() as tape:
+            loss = self._loss(labels, self._model(images, training=True))
+        variables = self._model.trainable_variables
+        self._optimizer.apply(tape.gradient(loss, variables), variables)
+        self._train_loss.update_state(loss, sample_weight=tf.shape(labels)[0])
+
+    def _test(self, images: tf.Tensor, labels: tf.Tensor) -> None:
+        probabilities = self._model(images, training=False)
+        self._validation_loss.update_state(self._loss(labels, probabilities), sample_weight=tf.shape(labels)[0])
+        self._validation_accuracy.update_state(labels, probabilities)
+
+    def _predict(self, images: tf.Tensor) -> tf.Tensor:
+        return self._model(images, training=False)
+
+    @cached_property
+    def _predict_function(self) -> Any:
+        return tf.function(self._predict, input_signature=self._signature[:1], jit_compile=self._xla)
+
+    def _tracing_count(self) -> int:
+        return int(self._train_function.experimental_get_tracing_count())
+
+    def _evaluation(self, loss: Any, accuracy: Any) -> Evaluation:
+        return Evaluation(float(loss), float(accuracy), self._data.validation.samples)
+
+
+class FitWorkload(TensorFlowWorkload):
+    """The same under Keras's `compile` and `fit`, at their own defaults; fulfils `FittingWorkload`."""
+
+    def __init__(self, spec: RunSpec, device: str) -> None:
+        super().__init__(spec, device)
+        self._model.compile(self._optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+        # What jit_compile="auto", the default, came to: XLA beside a GPU, none without.
+        self._xla = bool(self._model.jit_compile)
+        self._model.train_step = self._counted(self._model.train_step)
+        self._traced = 0
+
+    def warm_up(self, steps: int) -> None:
+        """`steps` batches by a `fit` of their own, which leaves the train function traced for the next."""
+        if steps:
+            self._model.fit(self._train_set.repeat().take(steps), verbose=0, shuffle=False)
+        self.sync()
+        self.compiled()
+
+    def evaluate(self) -> Evaluation:
+        """The validation set by Keras's `evaluate`, whose test function `fit` uses too."""
+        logs = self._model.evaluate(self._validation_set, verbose=0, return_dict=True)
+        return self._evaluation(logs["loss"], logs["accuracy"])
+
+    def checkpoint(self, path: Path) -> None:
+        """Model and optimizer in Keras's own format."""
+        self._model.save(path.with_suffix(".keras"))
+
+    def fit(self, hooks: FitHooks) -> None:
+        """All epochs in one `fit` that validates inside; without its progress bar. tf.data has shuffled already."""
+        marks = _Marking(
+            hooks, self._evaluation, model=self._model, epochs=self._spec.epochs, steps=self.steps_per_epoch
+        )
+        self._model.fit(
+            self._train_set,
+            epochs=self._spec.epochs,
+            validation_data=self._validation_set,
+            callbacks=marks,
+            shuffle=False,
+            verbose=0,
+        )
+
+    def _counted(self, train_step: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Keras hides its tf.function, but Python comes through the step only while that is traced."""
+
+        def step(data: Any) -> Any:
+            self._traced += 1
+            return train_step(data)
+
+        return step
+
+    def _tracing_count(self) -> int:
+        return self._traced
+
+
+class _Marking(keras.callbacks.CallbackList):
+    """Keras's own callbacks, with the hooks told where its loop is.
+
+    A list rather than a callback in it: for a callback that hears of each step Keras fetches the step's metrics first,
+    and so waits for the device after every step, which it does not do by default.
+    """
+
+    def __init__(self, hooks: FitHooks, evaluation: Callable[[Any, Any], Evaluation], **params: Any) -> None:
+        super().__init__(add_history=True, **params)
+        self._hooks = hooks
+        self._evaluation = evaluation
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._hooks.begin_epoch(epoch + 1)
+        super().on_epoch_begin(epoch, logs)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        super().on_train_batch_begin(batch, logs)
+        self._hooks.begin_step(batch + 1)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._hooks.end_step()
+        super().on_train_batch_end(batch, logs)
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        super().on_test_begin(logs)
+        self._hooks.begin_validation()
+
+    def on_test_end(self, logs: Any = None) -> None:
+        self._hooks.end_validation()
+        super().on_test_end(logs)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        super().on_epoch_end(epoch, logs)
+        logs = logs or {}
+        evaluation = self._evaluation(logs["val_loss"], logs["val_accuracy"])
+        self._hooks.end_epoch(float(logs["loss"]), evaluation)
+
+
+def _count(weights: list[Any]) -> int:
+    return sum(int(np.prod(weight.shape)) for weight in weights)
+
+
+def _gpu_name() -> str | None:
+    details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
+    return details.get("device_name")
