@@ -8,12 +8,18 @@ import time
 from bisect import bisect_right
 from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 NS_PER_US = 1_000
 NS_PER_S = 1_000_000_000
 PS_PER_NS = 1_000
 WALL_STEP_NS = 1_000_000
+
+Integers = TypeVar("Integers", int, "npt.NDArray[np.int64]")
 
 
 class ClockPair(NamedTuple):
@@ -64,8 +70,12 @@ def us_to_ns(us: Decimal) -> int:
     return int((us * NS_PER_US).to_integral_value(rounding=ROUND_HALF_EVEN))
 
 
-def ps_to_ns(ps: int) -> int:
-    """Picoseconds, as XPlane counts them, to nanoseconds; half a nanosecond goes to the even one."""
+def ps_to_ns(ps: Integers) -> Integers:
+    """Picoseconds, as XPlane counts them, to nanoseconds; half a nanosecond goes to the even one.
+
+    Takes one int or a NumPy array of int64; this module does not import NumPy, because the worker need not have it.
+    """
     ns, rest = divmod(ps, PS_PER_NS)
     half = PS_PER_NS // 2
-    return ns + (rest > half or (rest == half and ns % 2 == 1))
+    rounded: Integers = ns + ((rest > half) | ((rest == half) & (ns % 2 == 1)))
+    return rounded

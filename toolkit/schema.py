@@ -68,8 +68,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("events", "BIGINT", "events on the line"),
         Column("sum_ps", "BIGINT", "sum of durations, picoseconds"),
         Column("busy_ps", "BIGINT", "union of durations, picoseconds"),
-        Column("first_ps", "BIGINT", "start of the first event after the line's own start, picoseconds"),
-        Column("last_ps", "BIGINT", "end of the last event after the line's own start, picoseconds"),
+        Column("first_ps", "BIGINT", "start of the first event after the profile's start, picoseconds"),
+        Column("last_ps", "BIGINT", "end of the last event after the profile's start, picoseconds"),
     ),
     "counters": (
         PASS,
@@ -99,6 +99,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("in_use_bytes", "BIGINT", "in use after it; counted from the profiler's start where that is all there is"),
         Column("reserved_bytes", "BIGINT", "reserved by the allocator after it; NULL where not told"),
         Column("op", "VARCHAR", "operator that asked for it, where told"),
+        Column("fragmentation", "DOUBLE", "free bytes outside the largest free block over free bytes, as BFC tells"),
     ),
     "marks": (
         PASS,
