@@ -1,7 +1,7 @@
 """The store's tables, declared once, as data. docs/schema.md is generated from here.
 
-One Parquet file a table. Times are int64 nanoseconds of CLOCK_REALTIME (`_ns`). NULL means unknown; the reason stands in
-`unavailable` or in `warnings`, and never a 0 in its place.
+One Parquet file a table. Times are int64 nanoseconds of CLOCK_REALTIME (`_ns`). NULL means unknown, never 0; the reason
+stands in `unavailable` or in `warnings`.
 """
 
 from typing import NamedTuple
@@ -18,8 +18,12 @@ class Column(NamedTuple):
     doc: str
 
 
-TRACE = Column("trace", "INTEGER", "which trace of the store: `traces.trace`; NULL where the record is not from a trace")
-PASS = Column("pass_name", "VARCHAR", "`time` or `profile`: the worker process; NULL for a trace that hwprof did not make")
+TRACE = Column(
+    "trace", "INTEGER", "which trace of the store: `traces.trace`; NULL where the record is not from a trace"
+)
+PASS = Column(
+    "pass_name", "VARCHAR", "`time` or `profile`: the worker process; NULL for a trace that hwprof did not make"
+)
 TS = Column("ts_ns", "BIGINT", "start, ns of CLOCK_REALTIME (of the trace's own clock where it has no epoch)")
 DUR = Column("dur_ns", "BIGINT", "duration, ns; NULL where the source gives none")
 
@@ -49,7 +53,9 @@ TABLES: dict[str, tuple[Column, ...]] = {
         DUR,
         Column("kind", "VARCHAR", "kernel memcpy memset launch sync op annotation device_annotation python overhead"),
         Column("name", "VARCHAR", "as the trace gives it"),
-        Column("category", "VARCHAR", "device work: gemm conv norm …, by categories.toml; ops: forward backward optimizer"),
+        Column(
+            "category", "VARCHAR", "device work: gemm conv norm …, by categories.toml; ops: forward backward optimizer"
+        ),
         Column("device", "VARCHAR", "the number that the trace gives, as text; NULL on the host"),
         Column("stream", "VARCHAR", "the device's queue, as text; NULL on the host"),
         Column("thread", "VARCHAR", "process/thread on the host, as text; NULL on a device"),
@@ -96,7 +102,9 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("action", "VARCHAR", "alloc or free"),
         Column("bytes", "BIGINT", "size of the block, positive"),
         Column("address", "BIGINT", "address of the block"),
-        Column("in_use_bytes", "BIGINT", "in use after it; counted from the profiler's start where that is all there is"),
+        Column(
+            "in_use_bytes", "BIGINT", "in use after it; counted from the profiler's start where that is all there is"
+        ),
         Column("reserved_bytes", "BIGINT", "reserved by the allocator after it; NULL where not told"),
         Column("op", "VARCHAR", "operator that asked for it, where told"),
         Column("fragmentation", "DOUBLE", "free bytes outside the largest free block over free bytes, as BFC tells"),

@@ -1,7 +1,8 @@
 """Lists of decoded values to Arrow columns: exact nanoseconds from decimal text, and strings without a call each."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from decimal import Decimal, InvalidOperation, localcontext
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +17,12 @@ LATEST_NS = 2**62
 LONGEST_NS = 2**61
 LONGEST_DECIMAL = 64
 
-_PLAIN_DECIMAL = b"0123456789.-"
 _TOO_LARGE = "beyond any time"
 # Digits to the left are far more than int64 takes; one decimal place beyond the nanosecond is an error, not rounded.
 _THOUSANDTHS = pa.decimal128(28, 3)
 
 Ns = npt.NDArray[np.int64]
+V = TypeVar("V", bound=Hashable)
 
 
 def ns_of_us(texts: Sequence[Raw]) -> tuple[Ns, npt.NDArray[np.bool_]]:
@@ -31,14 +32,11 @@ def ns_of_us(texts: Sequence[Raw]) -> tuple[Ns, npt.NDArray[np.bool_]]:
     """
     joined = b"".join(texts)
     lengths = np.fromiter(map(len, texts), dtype=np.int32, count=len(texts))
-    if not joined.translate(None, _PLAIN_DECIMAL):
-        try:
-            ns = _thousandths(joined, lengths)
-        except pa.ArrowInvalid:
-            pass  # a number missing, a digit beyond the nanosecond, or more digits than any time has
-        else:
-            return ns, np.ones(len(ns), dtype=bool)
-    return _one_by_one(texts)
+    try:
+        ns = _thousandths(joined, lengths)
+    except pa.ArrowInvalid:  # something else than a number, a digit beyond the nanosecond, or more than any time has
+        return _one_by_one(texts)
+    return ns, np.ones(len(ns), dtype=bool)
 
 
 def on_axis(ts_ns: Ns) -> npt.NDArray[np.bool_]:
@@ -106,3 +104,12 @@ def strings(texts: Sequence[str]) -> pa.StringArray:
     joined = "".join(texts).encode()
     sizes = map(len, texts) if joined.isascii() else (len(text.encode()) for text in texts)
     return _text_column(joined, np.fromiter(sizes, dtype=np.int32, count=len(texts)))
+
+
+def repeating(values: Sequence[V], text: Callable[[V], str | None]) -> pa.StringArray:
+    """`text` of each value as a column, called once for each distinct one."""
+    numbers = {value: number for number, value in enumerate(set(values))}
+    codes = [numbers[value] for value in values]
+    few = len(numbers) <= 1 << 8  # then bytes hold the codes, and need no conversion
+    places = np.frombuffer(bytes(codes), dtype=np.uint8) if few else np.array(codes, dtype=np.int32)
+    return pa.array([text(value) for value in numbers], pa.string()).take(pa.array(places))

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from toolkit.ingest.categories import kernel_category
-from toolkit.ingest.columns import LATEST_NS, LONGEST_NS, Ns, ns_of_us, on_axis, strings
-from toolkit.ingest.kineto_events import Args, Instant, Memory, Span
+from toolkit.ingest.columns import LONGEST_NS, Ns, ns_of_us, on_axis, repeating, strings
+from toolkit.ingest.kineto_events import Args, Instant, Memory, Named, Span
 
 # Kineto's categories, as files of today and of 2020 write them, to the store's kinds.
 HOST_KINDS: Mapping[str, str] = {
@@ -58,7 +58,8 @@ CPU_DEVICE_TYPE = 0
 _KIND_TEXTS = pa.array(KINDS, pa.string())
 _ACTIONS = pa.array(["alloc", "free"], pa.string())
 _WORK_CATEGORY = {KINDS.index(kind): kind for kind in ("memcpy", "memset")}
-_NO_ARGS = Args()
+_NO_ARGS, _NO_MEMORY = Args(), Memory()
+_NO_SIZE = -(2**63)  # of no block, and its absolute value is no int64
 
 Columns = dict[str, Any]
 Codes = npt.NDArray[np.uint8]
@@ -114,8 +115,8 @@ def device_slices(timed_spans: Timed) -> Columns:
     sizes = [arg.bytes if isinstance(arg.bytes, int) else None for arg in args]
     return _shared(timed_spans, args) | {
         "category": pa.array(categories, pa.string()),
-        "device": _texts(devices),
-        "stream": _texts(streams, without="stream "),
+        "device": repeating(devices, _text),
+        "stream": repeating(streams, _text),
         "bytes": pa.array(sizes, pa.int64()),
     }
 
@@ -123,14 +124,15 @@ def device_slices(timed_spans: Timed) -> Columns:
 def allocations(instants: Sequence[Instant], base_ns: int) -> tuple[Columns, int]:
     """Columns of `allocations`, and how many instants are left out because they tell no moment or no size."""
     ns, known = ns_of_us([instant.ts for instant in instants])
-    args = [instant.args or Memory() for instant in instants]
-    usable = known & on_axis(ns + base_ns)
-    usable &= np.array([arg.bytes is not None and abs(arg.bytes) < LATEST_NS for arg in args], dtype=bool)
-    args = list(compress(args, usable.tobytes()))
-    sizes = np.array([arg.bytes for arg in args], dtype=np.int64)
+    args = [instant.args or _NO_MEMORY for instant in instants]
+    given = pa.array([arg.bytes for arg in args], pa.int64())
+    sizes = np.asarray(given.fill_null(_NO_SIZE))
+    usable = known & on_axis(ns + base_ns) & (sizes != _NO_SIZE)
+    if not usable.all():
+        args, sizes = list(compress(args, usable.tobytes())), sizes[usable]
     columns = {
         "ts_ns": pa.array((ns + base_ns)[usable]),
-        "device": _texts(["cpu" if arg.device_type == CPU_DEVICE_TYPE else arg.device for arg in args]),
+        "device": repeating(["cpu" if arg.device_type == CPU_DEVICE_TYPE else arg.device for arg in args], _text),
         "action": _ACTIONS.take(pa.array((sizes < 0).astype(np.int8))),
         "bytes": pa.array(abs(sizes)),
         "address": pa.array([arg.address for arg in args], pa.int64()),
@@ -155,16 +157,16 @@ def _shared(timed_spans: Timed, args: Sequence[Args]) -> Columns:
 
 
 def _threads(spans: Sequence[Span]) -> pa.StringArray:
-    """Process and thread of each span; there are few, so each text is made once."""
+    """Process and thread of each span, as process/thread."""
     pids, tids = [span.pid for span in spans], [span.tid for span in spans]
-    texts = {
-        (pid, tid): f"{'?' if pid is None else pid}/{'?' if tid is None else tid}"
-        for pid, tid in set(zip(pids, tids, strict=True))
-    }
-    return strings(list(map(texts.__getitem__, zip(pids, tids, strict=True))))
+    if len(set(pids)) == 1:
+        return repeating(tids, lambda tid: f"{_known(pids[0])}/{_known(tid)}")
+    return repeating(list(zip(pids, tids, strict=True)), lambda both: f"{_known(both[0])}/{_known(both[1])}")
 
 
-def _texts(values: Sequence[int | str | None], without: str = "") -> pa.StringArray:
-    """Numbers and texts as texts, None as NULL; a few values repeat."""
-    texts = {value: None if value is None else str(value).removeprefix(without) for value in set(values)}
-    return pa.array([texts[value] for value in values], pa.string())
+def _known(number: Named) -> Named:
+    return "?" if number is None else number
+
+
+def _text(number: Named) -> str | None:
+    return None if number is None else str(number).removeprefix("stream ")
