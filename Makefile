@@ -6,13 +6,14 @@
 ##   make test                                     every test; runs frameworks, takes minutes
 ##   make lint                                     style, types and layers
 ##   make check                                    lint and the quick tests: before every commit
+##   make docs                                     the reference pages of docs/ anew from the code
 ##   make lock                                     pins and hashes anew from containers/locks/*.in
 ##   make clean                                    remove environments and caches; recorded runs stay
 ##
 ##   PYTHON=/path/to/python3.12   the Python to install with (by default the first that fits)
 ##   RUNS=folder                  where runs lie (by default runs/)
 
-.PHONY: help profile tensorboard test lint check lock clean setup setup-dev
+.PHONY: help profile tensorboard test lint check docs lock clean setup setup-dev
 .DEFAULT_GOAL := help
 
 BIN := .venv/toolkit/bin
@@ -75,6 +76,9 @@ lint: setup-dev
 
 check: lint
 	@$(BIN)/python -m pytest -m 'not e2e'
+
+docs: setup-dev
+	@$(BIN)/python -m toolkit.reports.reference
 
 lock:
 	$(call make-environment,lock)

@@ -8,6 +8,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class ClockPair(NamedTuple):
 
 
 def read_pair() -> ClockPair:
-    """Both clocks at one moment: of five tries, the one whose two monotonic reads lie closest around the wall clock's."""
+    """Both clocks at one moment: of five tries, the one whose monotonic reads lie closest around the wall clock's."""
     tries = []
     for _ in range(5):
         before = time.monotonic_ns()
@@ -41,7 +42,7 @@ def read_pair() -> ClockPair:
 
 
 class MonotonicAxis:
-    """Places CLOCK_MONOTONIC readings on the axis by the last pair taken at or before each (the first pair before that).
+    """Places CLOCK_MONOTONIC readings on the axis by the last pair taken before each, the first pair before that.
 
     The two clocks are slewed together, so their distance is constant but where someone sets the wall clock; `steps`
     lists those.
@@ -61,7 +62,7 @@ class MonotonicAxis:
     def steps(self) -> list[tuple[int, int]]:
         """(monotonic_ns, by how many ns) for each pair between which and the last the wall clock moved over 1 ms."""
         offsets = [pair.realtime_ns - pair.monotonic_ns for pair in self._pairs]
-        moves = zip(self._starts[1:], (b - a for a, b in zip(offsets, offsets[1:], strict=False)), strict=True)
+        moves = zip(self._starts[1:], (b - a for a, b in pairwise(offsets)), strict=True)
         return [(at, move) for at, move in moves if abs(move) > WALL_STEP_NS]
 
 

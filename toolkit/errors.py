@@ -1,4 +1,4 @@
-"""The one error type. It is raised wherever a person can do something about it, and caught once, in `commands/cli.py`."""
+"""The one error type: raised wherever a person can do something about it, caught once, in `commands/cli.py`."""
 
 BAD_INPUT = 2
 FAILED = 1

@@ -104,7 +104,9 @@ def _extract(archive: Path, sha256: str, say: Say) -> Path:
                 tar.extractall(folder, filter="data")
             (Path(folder) / FOLDER).replace(target)
     except (OSError, tarfile.TarError, EOFError) as error:
-        raise HwprofError(f"{archive} cannot be extracted: {error}.", remedy="Delete it and download it again.") from error
+        raise HwprofError(
+            f"{archive} cannot be extracted: {error}.", remedy="Delete it and download it again."
+        ) from error
     return target
 
 

@@ -2,7 +2,7 @@
 
 A kill loses at most the last half second. Times are CLOCK_MONOTONIC nanoseconds; `clock` lines place them on the axis.
 
-    ["open",  id, parent, kind, name, epoch, step, start]             a run, stage or epoch that began
+    ["open",  id, parent, kind, name, epoch, step, start]             a mark that holds others, begun
     ["mark",  id, parent, kind, name, epoch, step, start, end]        a mark that ended
     ["scalar", at, epoch, name, value]
     ["counter", at, source, device, metric, value, unit]
@@ -23,7 +23,10 @@ from typing import Any, Self
 from toolkit.clock import read_pair
 
 FLUSH_EVERY_S = 0.5
-OUTER_KINDS = frozenset({"run", "stage", "epoch"})
+OUTER_KINDS = frozenset({"run", "stage", "epoch", "step"})
+ANNOTATED_KINDS = frozenset({"step", "phase", "request"})
+# The native profiler starts or stops inside this phase, so an annotation of it would be torn.
+PROFILER = "profiler"
 
 Annotate = Callable[[str], AbstractContextManager[Any]]
 
@@ -40,11 +43,11 @@ class Mark:
         self._annotation: AbstractContextManager[Any] | None = None
 
     def begin(self) -> Self:
-        """Starts it; a run, stage or epoch is written at once, so that a kill inside it shows."""
+        """Starts it; one that holds others is written at once, so that a kill inside it leaves no orphans."""
         self._start = monotonic_ns()
         if self.kind in OUTER_KINDS:
             self._recorder.write("open", self.id, self.parent, self.kind, self.name, self.epoch, self.step, self._start)
-        elif self._recorder.annotate is not None:
+        if self._recorder.annotate is not None and self.kind in ANNOTATED_KINDS and self.name != PROFILER:
             self._annotation = self._recorder.annotate(annotation_name(self.name, self.id))
             self._annotation.__enter__()
         return self

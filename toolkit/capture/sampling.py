@@ -1,9 +1,10 @@
 """The samplers' process. `python -m toolkit.capture.sampling FOLDER HZ PYSPY`.
 
-Takes a baseline of the GPUs, says `ready`, then waits for the worker's pid on standard input, and samples until standard
-input closes or the worker is gone. Writes samplers.jsonl, and pyspy.json where PYSPY is `true`.
+Takes a baseline of the GPUs, says `ready`, waits for the worker's pid on standard input, and samples until that closes
+or the worker is gone. Writes samplers.jsonl, and pyspy.json where PYSPY is `true`.
 """
 
+import itertools
 import select
 import sys
 import time
@@ -29,8 +30,6 @@ def main(folder: Path, hz: int, *, with_pyspy: bool) -> None:
             return
         pid = int(line)
         pyspy = PySpy(record, pid, folder / "pyspy.json") if with_pyspy else None
-        if not with_pyspy:
-            record.unavailable("pyspy", None, "stacks", "not asked for (pyspy=true asks)")
         sample_until_gone(record, nvml, pid, hz)
         if pyspy is not None:
             pyspy.finish()
@@ -45,10 +44,13 @@ def sample_until_gone(record: Recorder, nvml: NvmlSampler, pid: int, hz: int) ->
         return
     period = 1 / hz
     due = time.monotonic()
-    while psutil.pid_exists(pid) and not _told_to_stop(due - time.monotonic()):
+    for number in itertools.count():
+        if _told_to_stop(due - time.monotonic()) or not psutil.pid_exists(pid):
+            break
         host.sample()
         nvml.sample()
-        record.clock()
+        if number % hz == 0:
+            record.clock()
         due = max(due + period, time.monotonic())
 
 

@@ -30,7 +30,7 @@ class Stopped(Exception):  # noqa: N818 - a request, not an error
 
 def main(arguments: list[str]) -> int:
     """Runs the pass; the exit code is the outcome's."""
-    spec_path, pass_name, device, folder_name = arguments
+    spec_path, pass_name, _, folder_name = arguments
     folder = Path(folder_name)
     spec = from_json(Path(spec_path).read_text())
     signal.signal(signal.SIGTERM, _stop)

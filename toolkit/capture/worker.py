@@ -1,7 +1,7 @@
 """The worker: one process, one framework, one pass. `python -m toolkit.capture.worker SPEC PASS DEVICE FOLDER`.
 
-Writes into FOLDER: worker.jsonl (marks and scalars as they happen), facts.json, the native profiler's trace/ and, as its
-last act, outcome.json. Imports the standard library and, through `workloads`, one framework.
+Writes into FOLDER: worker.jsonl (marks and scalars as they happen), facts.json, the native profiler's trace/ and, last,
+outcome.json. Imports the standard library and, through `workloads`, one framework.
 """
 
 import importlib
@@ -65,7 +65,7 @@ def _run(spec: RunSpec, pass_name: str, device: str, folder: Path, record: Recor
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """torch raises OutOfMemoryError or names it in a RuntimeError; TensorFlow raises ResourceExhaustedError."""
+    """PyTorch raises OutOfMemoryError or names it in a RuntimeError; TensorFlow raises ResourceExhaustedError."""
     return type(error).__name__ in {"OutOfMemoryError", "ResourceExhaustedError"} or any(
         words in str(error).lower() for words in ("out of memory", "can't allocate memory", "oom when allocating")
     )

@@ -29,20 +29,26 @@ class HostSampler:
         now = time.monotonic()
         if now - self._found_at >= FIND_CHILDREN_EVERY_S:
             self._find_children(now)
+        self._sample_tree(now)
+        self._record.counter(self.source, None, "machine_cpu", psutil.cpu_percent(), "%")
+        self._record.counter(self.source, None, "machine_memory_available", psutil.virtual_memory().available, "B")
+
+    def _sample_tree(self, now: float) -> None:
         rss = cpu_seconds = 0.0
         for process in self._tree:
             with contextlib.suppress(psutil.NoSuchProcess), process.oneshot():
                 times = process.cpu_times()
                 cpu_seconds += times.user + times.system
                 rss += process.memory_info().rss
+        if not rss:
+            # It is being started, or has ended and waits to be reaped: nothing is resident, and nothing is known.
+            return
         self._record.counter(self.source, None, "rss", rss, "B")
         if self._before is not None:
             seconds_before, at_before = self._before
             percent = 100 * max(cpu_seconds - seconds_before, 0.0) / (now - at_before)
             self._record.counter(self.source, None, "cpu", percent, "%")
         self._before = (cpu_seconds, now)
-        self._record.counter(self.source, None, "machine_cpu", psutil.cpu_percent(), "%")
-        self._record.counter(self.source, None, "machine_memory_available", psutil.virtual_memory().available, "B")
 
     def _find_children(self, now: float) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):

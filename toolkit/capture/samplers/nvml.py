@@ -11,7 +11,7 @@ from toolkit.capture.record import Recorder
 class Gpu(NamedTuple):
     """A GPU that the driver shows; memory in bytes."""
 
-    index: int
+    number: int
     name: str
     uuid: str
     memory_bytes: int
@@ -25,8 +25,8 @@ class Presence(NamedTuple):
     reason: str | None
 
 
-# Metric -> (reading of a device handle, unit). Power is milliwatts as NVML gives it, its own average over about a second
-# on most parts; energy is millijoules since the driver was loaded.
+# Metric -> (reading of a device handle, unit). Power is NVML's own average over about a second on most parts; energy is
+# counted since the driver was loaded.
 READINGS: dict[str, tuple[Callable[[Any], float], str]] = {
     "power": (pynvml.nvmlDeviceGetPowerUsage, "mW"),
     "energy": (pynvml.nvmlDeviceGetTotalEnergyConsumption, "mJ"),
@@ -67,7 +67,7 @@ def _gpu(index: int) -> Gpu:
 
 
 class NvmlSampler:
-    """Reads every metric of every GPU. One that fails is recorded as unavailable, with NVML's reason, and not read again."""
+    """Reads every metric of every GPU. One that fails is recorded as unavailable, with NVML's reason, and left."""
 
     source = "nvml"
 

@@ -175,7 +175,10 @@ class TorchWorkload:
 
     def profiler(self, folder: Path) -> NativeProfiler:
         """torch.profiler by the spec's options."""
-        return _Profiler(self._spec, self._device, folder)
+        # A window longer than the run would end in a step that torch begins and nobody takes.
+        requests = self._spec.infer_repeats * len(self._spec.infer_batches)
+        run = requests if self._spec.task == "infer" else self._spec.epochs * self.steps_per_epoch
+        return _Profiler(self._spec, self._device, folder, steps=min(self._spec.profile_steps, run))
 
     def _loader(self, split: Split, *, shuffle: bool, generator: torch.Generator | None = None) -> DataLoader[Batch]:
         return DataLoader(
@@ -205,13 +208,13 @@ class _Samples(Dataset[Batch]):
 
 
 class _Profiler:
-    """torch.profiler over `profile_steps` steps; its trace goes where TensorBoard's plugin looks for it."""
+    """torch.profiler over `steps` steps; its trace goes where TensorBoard's plugin looks for it."""
 
-    def __init__(self, spec: RunSpec, device: torch.device, folder: Path) -> None:
+    def __init__(self, spec: RunSpec, device: torch.device, folder: Path, *, steps: int) -> None:
         self._folder = folder
         self._profile = profile(
             activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda"),
-            schedule=schedule(wait=0, warmup=1, active=spec.profile_steps, repeat=1),
+            schedule=schedule(wait=0, warmup=1, active=steps, repeat=1),
             on_trace_ready=self._write_trace,
             profile_memory=spec.profile_memory,
             record_shapes=spec.profile_shapes,

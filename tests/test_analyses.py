@@ -1,0 +1,203 @@
+"""The SQL analyses over stores written by hand, and what each says of its own columns."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolkit.analyses import operators, runner
+from toolkit.analyses.summary import summarise
+from toolkit.errors import HwprofError
+from toolkit.ingest.store import StoreWriter, connect
+
+MS = 1_000_000
+
+
+def store(folder: Path, **tables: Sequence[dict[str, Any]]) -> duckdb.DuckDBPyConnection:
+    """A store of the given rows, open for reading."""
+    with StoreWriter(folder) as writer:
+        for table, rows in tables.items():
+            writer.append_rows(table, rows)
+    return connect(folder)
+
+
+def mark(id_: int, parent: int | None, kind: str, name: str, *span: int, **more: Any) -> dict[str, Any]:
+    """A row of `marks` over (start, end) in milliseconds, in the time pass's first epoch unless told otherwise."""
+    row = {"pass_name": "time", "id": id_, "parent": parent, "kind": kind, "name": name, "epoch": 1, "complete": True}
+    start, end = span
+    return row | {"ts_ns": start * MS, "dur_ns": (end - start) * MS} | more
+
+
+TWO_STEPS = [
+    mark(1, None, "epoch", "train", 0, 100),
+    mark(2, 1, "step", "train", 0, 40, step=1),
+    mark(3, 2, "phase", "data_wait", 0, 10, step=1),
+    mark(4, 2, "phase", "compile", 10, 38, step=1),
+    mark(5, 1, "step", "train", 40, 60, step=2),
+    mark(6, 5, "phase", "compute", 41, 60, step=2),
+    mark(7, 1, "phase", "validation", 62, 95),
+]
+
+
+@pytest.mark.parametrize("name", runner.names())
+def test_every_output_column_is_described(name: str, tmp_path: Path) -> None:
+    """The head of each SQL file describes exactly the columns that it gives, in their order."""
+    with store(tmp_path) as connection:
+        described = connection.execute(runner.text(name)).description
+    assert list(runner.documented_columns(name)) == [column[0] for column in described]
+
+
+def test_the_ledger_tells_where_an_epoch_went(tmp_path: Path) -> None:
+    """Each part is its marks' own time, and what no phase covers is other."""
+    with store(tmp_path, marks=TWO_STEPS) as connection:
+        parts = {row["part"]: row["ns"] // MS for row in runner.run(connection, "epoch_ledger")}
+    assert parts == {"validation": 33, "compile": 28, "compute": 19, "data_wait": 10, "other": 10}
+
+
+@st.composite
+def epochs(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """One epoch with marks nested at random, of any kind and length, the empty ones too."""
+    rows = [mark(0, None, "epoch", "train", 0, draw(st.integers(0, 50)))]
+    for id_ in range(1, draw(st.integers(1, 12))):
+        parent = draw(st.sampled_from(rows))
+        siblings = [row for row in rows if row["parent"] == parent["id"]]
+        free = max([parent["ts_ns"], *(row["ts_ns"] + row["dur_ns"] for row in siblings)]) // MS
+        last = (parent["ts_ns"] + parent["dur_ns"]) // MS
+        start, end = sorted((draw(st.integers(free, last)), draw(st.integers(free, last))))
+        kind = draw(st.sampled_from(["step", "phase"]))
+        rows.append(mark(id_, parent["id"], kind, draw(st.sampled_from(["compute", "data_wait"])), start, end))
+    return rows
+
+
+@given(rows=epochs())
+def test_the_ledger_sums_to_the_wall_time(tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]) -> None:
+    """Whatever the marks, the parts of an epoch sum to its duration to the nanosecond, and none is negative."""
+    with store(tmp_path_factory.mktemp("store"), marks=rows) as connection:
+        parts = runner.run(connection, "epoch_ledger")
+    assert sum(row["ns"] for row in parts) == rows[0]["dur_ns"]
+    assert all(row["ns"] >= 0 for row in parts)
+
+
+def test_the_gap_between_epochs_is_split_like_the_epoch(tmp_path: Path) -> None:
+    """From the last step of an epoch to the first of the next: phases in between, and other for the rest."""
+    rows = [
+        *TWO_STEPS,
+        mark(8, None, "epoch", "train", 100, 150, epoch=2),
+        mark(9, 8, "phase", "data_wait", 101, 104, epoch=2),
+        mark(10, 8, "step", "train", 105, 140, epoch=2, step=1),
+    ]
+    with store(tmp_path, marks=rows) as connection:
+        gaps = {row["part"]: (row["ns"] // MS, row["gap_ns"] // MS) for row in runner.run(connection, "epoch_gaps")}
+    assert gaps == {"validation": (33, 45), "data_wait": (3, 45), "other": (9, 45)}
+
+
+def test_a_step_that_compiled_is_no_steady_step(tmp_path: Path) -> None:
+    """The median leaves out steps that compiled, and says how many."""
+    with store(tmp_path, marks=TWO_STEPS) as connection:
+        whole = next(row for row in runner.run(connection, "step_times") if row["epoch"] is None)
+    assert (whole["steps"], whole["compiled_steps"], whole["median_ns"]) == (1, 1, 20 * MS)
+
+
+def test_samples_are_summed_up_by_epoch_and_for_the_whole_pass(tmp_path: Path) -> None:
+    """A reading outside every epoch counts for the pass alone."""
+    readings = [(-5, 900.0), (10, 100.0), (90, 300.0)]
+    power = {"pass_name": "time", "source": "nvml", "device": "0", "metric": "power", "unit": "mW"}
+    counters = [
+        power | {"ts_ns": at * MS, "value": value} for at, value in readings
+    ]  # fmt: skip
+    with store(tmp_path, marks=TWO_STEPS, counters=counters) as connection:
+        rows = {row["epoch"]: (row["readings"], row["mean"], row["most"]) for row in runner.run(connection, "samples")}
+    assert rows == {1: (2, 200.0, 300.0), None: (3, pytest.approx(1300 / 3), 900.0)}
+
+
+def annotation(mark_id: int, start_ns: int, end_ns: int) -> dict[str, Any]:
+    """A native annotation of a mark."""
+    row = {"trace": 0, "pass_name": "time", "kind": "annotation", "name": f"hwprof.compute.{mark_id}"}
+    return row | {"ts_ns": start_ns, "dur_ns": end_ns - start_ns}
+
+
+TRACES = [{"trace": 0, "pass_name": "time", "path": "t", "format": "kineto", "events": 2}]
+
+
+def test_annotations_inside_their_marks_are_trusted(tmp_path: Path) -> None:
+    """Residuals are the larger distance of an annotation's ends from its mark's; nothing is violated."""
+    slices = [annotation(4, 10 * MS + 2_000, 38 * MS - 1_000), annotation(6, 41 * MS + 3_000, 60 * MS - 9_000)]
+    with store(tmp_path, marks=TWO_STEPS, slices=slices, traces=TRACES) as connection:
+        row = runner.run(connection, "alignment")[0]
+        assert summarise(connection).trusted
+    assert (row["brackets"], row["median_residual_ns"], row["worst_residual_ns"], row["violations"]) == (
+        2,
+        2_000,
+        9_000,
+        0,
+    )
+
+
+def test_an_annotation_before_its_bracket_makes_the_trace_untrusted(tmp_path: Path) -> None:
+    """A violation beyond the bound is counted, sized and named."""
+    slices = [annotation(4, 9 * MS, 37 * MS)]
+    with store(tmp_path, marks=TWO_STEPS, slices=slices, traces=TRACES) as connection:
+        row = runner.run(connection, "alignment")[0]
+        summary = summarise(connection)
+    assert (row["violations"], row["worst_violation_ns"]) == (1, MS)
+    assert not summary.trusted
+    assert [warning.code for warning in summary.warnings] == ["clock_violation"]
+
+
+def test_a_trace_without_annotations_is_untrusted(tmp_path: Path) -> None:
+    """Alignment is measured, not assumed."""
+    with store(tmp_path, marks=TWO_STEPS, traces=TRACES) as connection:
+        summary = summarise(connection)
+    assert [warning.code for warning in summary.warnings] == ["no_alignment"]
+
+
+def test_own_time_leaves_out_the_operators_inside() -> None:
+    """An operator's own time is its duration less its children's, on each thread apart."""
+    slices = [
+        operators._Slice(0, "a", "outer", 0, 100),
+        operators._Slice(0, "a", "inner", 10, 40),
+        operators._Slice(0, "a", "innermost", 20, 30),
+        operators._Slice(0, "a", "next", 100, 110),
+        operators._Slice(0, "b", "other thread", 15, 35),
+    ]
+    own = {slice_.name: ns for slice_, ns in operators.self_times(slices)}
+    assert own == {"outer": 70, "inner": 20, "innermost": 10, "next": 10, "other thread": 20}
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=15))
+def test_own_times_of_a_nested_thread_sum_to_its_union(spans: list[tuple[int, int]]) -> None:
+    """Where operators nest, own times sum to the time that any operator covers, and none is negative."""
+    nested: list[tuple[int, int]] = []
+    for start, length in spans:
+        end = start + length
+        if all(end <= a or start >= b or (a <= start and end <= b) or (start <= a and b <= end) for a, b in nested):
+            nested.append((start, end))
+    ordered = [operators._Slice(0, "t", "op", *span) for span in sorted(nested, key=lambda span: (span[0], -span[1]))]
+    own = [ns for _, ns in operators.self_times(ordered)]
+    assert sum(own) == len({moment for start, end in nested for moment in range(start, end)})
+    assert all(ns >= 0 for ns in own)
+
+
+@pytest.mark.parametrize(
+    ("name", "operator"),
+    [
+        ("aten::conv2d", "aten::conv2d"),
+        ("model/conv1/Conv2D:Conv2D", "Conv2D"),
+        ("Adam.step", "Adam.step"),
+        ("x:", "x:"),
+        ("Iterator:: Map", "Iterator:: Map"),
+    ],
+)
+def test_operators_are_named_by_type(name: str, operator: str) -> None:
+    """XPlane's scope/op:Type counts under its type; PyTorch's double colon is part of the name."""
+    assert operators.operator_name(name) == operator
+
+
+def test_an_unknown_analysis_is_refused() -> None:
+    """One clear line that names what there is."""
+    with pytest.raises(HwprofError, match=r"no analysis 'ledgers'.*epoch_ledger"):
+        runner.text("ledgers")

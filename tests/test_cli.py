@@ -1,0 +1,107 @@
+"""The command line before any worker starts: help, and one clear line for every bad input."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[1]
+HWPROF = Path(sys.executable).with_name("hwprof")
+
+
+def hwprof(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The installed command, as a person runs it."""
+    return subprocess.run([HWPROF, *arguments], cwd=REPO, capture_output=True, text=True, check=False)
+
+
+def test_help_lists_every_command() -> None:
+    """`hwprof --help` shows the commands with a line each, examples and exit codes."""
+    shown = hwprof("--help")
+    assert shown.returncode == 0
+    for word in ("run", "list", "show", "tensorboard", "Exit codes"):
+        assert word in shown.stdout
+
+
+def test_help_imports_no_analysis_library() -> None:
+    """`hwprof --help` stays quick because commands are imported on use."""
+    code = (
+        "import sys\nfrom toolkit.commands import cli\ntry:\n cli.cli.main(['--help'])\nexcept SystemExit:\n pass\n"
+        "assert not {'duckdb', 'pyarrow', 'rich', 'msgspec', 'numpy', 'tensorboard'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("name", ["run", "list", "show", "tensorboard"])
+def test_every_command_explains_itself(name: str) -> None:
+    """Each command has help of its own."""
+    shown = hwprof(name, "--help")
+    assert shown.returncode == 0
+    assert "Usage: hwprof" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["model=resnet5O"], "Unknown model 'resnet5O'. Did you mean 'resnet50'?"),
+        (["framework=troch"], "Unknown framework 'troch'. Did you mean 'torch'?"),
+        (["bacth=8"], "Unknown setting 'bacth'. Did you mean 'batch'?"),
+        (["device=gpu"], "Unknown device 'gpu'."),
+        (["batch=0"], "batch=0 is out of range. batch is at least 1"),
+        (["batch=many"], "batch='many' is not a whole number."),
+        (["learning_rate=nan"], "learning_rate=nan is out of range."),
+        (["batch"], "'batch' is no setting. Write name=value"),
+        (["loop=fit"], "PyTorch has no loop 'fit'. Use loop=custom, or framework=tf."),
+        (["steps=0"], "Synthetic data has no end, so steps=0 never ends. Give steps=N."),
+        (["dataset=cifar10", "image_size=64"], "CIFAR-10 has 10 classes of 32×32 images"),
+        (["dataset=cifar10", "data_dir=/nowhere"], "There is no dataset folder '/nowhere'."),
+        (
+            ["framework=tf", "model=resnet18"],
+            "keras.applications has no resnet18. Use framework=torch, or one of its own",
+        ),
+        (["device=cuda"], "device=cuda, but there is no GPU"),
+    ],
+)
+def test_bad_input_is_one_clear_line(settings: list[str], said: str, tmp_path: Path) -> None:
+    """What is wrong, naming the value, then the remedy; exit code 2; and no run folder."""
+    if settings == ["device=cuda"] and Path("/dev/nvidiactl").exists():
+        pytest.skip("this machine has a GPU")
+    answer = hwprof("run", "--runs", tmp_path / "runs", *(f"--set={setting}" for setting in settings))
+    assert answer.returncode == 2
+    assert said in answer.stderr.splitlines()[-1]
+    assert "Traceback" not in answer.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        ("bacth = 8", "Unknown key in"),
+        ("batch = '8'", "batch = '8' is no int."),
+        ("batch = ", "Cannot read the profile"),
+    ],
+)
+def test_a_bad_profile_is_one_clear_line(toml: str, said: str, tmp_path: Path) -> None:
+    """A profile of one's own is checked like the settings."""
+    profile = tmp_path / "mine.toml"
+    profile.write_text(toml)
+    answer = hwprof("run", profile, "--runs", tmp_path / "runs")
+    assert answer.returncode == 2
+    assert said in answer.stderr
+
+
+def test_a_run_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
+    """A file where the runs' folder should be is named, before anything long starts."""
+    (tmp_path / "runs").write_text("")
+    answer = hwprof("run", "--runs", tmp_path / "runs", "--set=model=cifar_cnn")
+    assert answer.returncode == 2
+    assert f"{tmp_path / 'runs'}" in answer.stderr
+    assert "Give another with --runs." in answer.stderr
+
+
+def test_a_run_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """An empty folder of runs says how to make one."""
+    answer = hwprof("show", "last", "--runs", tmp_path)
+    assert answer.returncode == 2
+    assert "There are no runs" in answer.stderr
+    assert "make profile" in answer.stderr

@@ -1,0 +1,11 @@
+-- The framework's own allocator counters at each epoch's end.
+-- pass_name: time or profile
+-- epoch: the epoch they were read in
+-- device: GPU index as text
+-- metric: in_use, reserved, peak_in_use, peak_reserved
+-- bytes: the reading
+SELECT counters.pass_name, marks.epoch, counters.device, counters.metric, value::BIGINT AS bytes
+FROM counters ASOF JOIN (SELECT * FROM marks WHERE kind = 'epoch') AS marks
+ON counters.pass_name = marks.pass_name AND counters.ts_ns >= marks.ts_ns
+WHERE source NOT IN ('nvml', 'host') AND counters.unit = 'B'
+ORDER BY ALL

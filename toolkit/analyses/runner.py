@@ -1,0 +1,45 @@
+"""Runs one analysis: the SQL file of its name over a store's views."""
+
+import itertools
+import re
+from importlib.resources import files
+from typing import Any
+
+import duckdb
+
+from toolkit.errors import HwprofError
+
+COLUMN_LINE = re.compile(r"^-- (\w+): (.+)$", re.MULTILINE)
+
+
+def names() -> list[str]:
+    """Names of all analyses."""
+    return sorted(path.name.removesuffix(".sql") for path in files(__package__).iterdir() if path.name.endswith(".sql"))
+
+
+def text(name: str) -> str:
+    """The analysis's SQL, whose head describes each output column."""
+    try:
+        return files(__package__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise HwprofError(f"There is no analysis {name!r}.", remedy=f"Known: {', '.join(names())}.") from None
+
+
+def description(name: str) -> str:
+    """What the analysis says, from the SQL file's head."""
+    lines = itertools.takewhile(
+        lambda line: line.startswith("--") and not COLUMN_LINE.match(line), text(name).splitlines()
+    )
+    return " ".join(line.removeprefix("--").strip() for line in lines)
+
+
+def documented_columns(name: str) -> dict[str, str]:
+    """Output columns and what they hold, as the SQL file's head says."""
+    return dict(COLUMN_LINE.findall(text(name)))
+
+
+def run(connection: duckdb.DuckDBPyConnection, name: str) -> list[dict[str, Any]]:
+    """Rows of the analysis `name` as column -> value, in its order; NULL is None."""
+    result = connection.execute(text(name))
+    columns = [column[0] for column in result.description or []]
+    return [dict(zip(columns, row, strict=True)) for row in result.fetchall()]

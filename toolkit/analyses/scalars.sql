@@ -1,0 +1,6 @@
+-- Losses (means over samples) and accuracies (0 to 1) as the worker reported them.
+-- pass_name: time or profile
+-- epoch: from 1; 0 before training
+-- name: train_loss, validation_loss, validation_accuracy, accuracy_before, accuracy_after
+-- value: the figure
+SELECT pass_name, epoch, name, value FROM scalars ORDER BY pass_name, ts_ns

@@ -1,0 +1,193 @@
+"""Makes a run folder with its raw/: settles device, runtime and environment, then runs each pass under `supervise`.
+
+Says every choice it makes for the caller, and records it in raw/launch.json. Never imports the worker.
+"""
+
+import dataclasses
+import json
+import os
+import platform
+import secrets
+import signal
+import subprocess
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+from toolkit import __version__
+from toolkit.capture import datasets, venvs
+from toolkit.capture.files import write_whole
+from toolkit.capture.samplers import nvml
+from toolkit.capture.workloads import ZOO, ZOO_NAMES
+from toolkit.errors import FAILED, HwprofError
+from toolkit.spec import RunSpec
+
+ROOT = Path(__file__).parents[2]
+CPU = "cpu"
+CUDA = "cuda"
+
+Say = Callable[[str], None]
+
+
+class Outcome(NamedTuple):
+    """How a pass, or a run, ended: complete, failed, killed, out_of_memory, timed_out or interrupted, and why."""
+
+    status: str
+    reason: str | None
+    exit_code: int
+
+
+COMPLETE = Outcome("complete", None, 0)
+
+
+class Plan(NamedTuple):
+    """A spec and what was settled for it."""
+
+    spec: RunSpec
+    device: str
+    worker: venvs.Worker
+    presence: nvml.Presence
+    notes: tuple[str, ...]
+
+
+def plan(spec: RunSpec, *, runs: Path, say: Say) -> Plan:
+    """Settles what `auto` means here, makes dataset and environment ready; HwprofError where it cannot run."""
+    _check_model(spec)
+    presence = nvml.detect()
+    device, device_note = _device(spec, presence)
+    runtime_note = f"Runtime local{' (auto: containers are not built in yet)' if spec.runtime == 'auto' else ''}."
+    for note in (device_note, runtime_note):
+        say(note)
+    _check_writable(runs)
+    data_dir = datasets.prepare(spec.dataset, spec.data_dir, say=say)
+    worker = venvs.ensure(spec.framework, device, say=say)
+    notes = (device_note, runtime_note, *([worker.fallback] if worker.fallback else []))
+    return Plan(dataclasses.replace(spec, data_dir=data_dir), device, worker, presence, notes)
+
+
+def create_folder(runs: Path, plan_: Plan) -> Path:
+    """A new, empty run folder with what was asked (spec.json) and what was settled (raw/launch.json)."""
+    spec = plan_.spec
+    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    name = f"{stamp}-{spec.framework}-{spec.model}-{plan_.device}-{spec.task}-{secrets.token_hex(2)}"
+    folder = runs / name
+    try:
+        (folder / "raw").mkdir(parents=True)
+        write_whole(folder / "spec.json", spec.as_json())
+        write_whole(folder / "raw" / "launch.json", json.dumps(_launch_facts(plan_), indent=1))
+    except OSError as error:
+        raise _unwritable(runs, error.strerror) from error
+    return folder
+
+
+def run_passes(folder: Path, plan_: Plan, *, say: Say) -> Outcome:
+    """Runs each pass in a fresh process; the first that does not end well is the last. What it recorded stays."""
+    for name in plan_.spec.passes:
+        say(f"Running the {name} pass ({'unprofiled' if name == 'time' else 'under the native profiler'})")
+        outcome = _run_pass(folder, name, plan_)
+        if outcome != COMPLETE:
+            return outcome._replace(reason=f"{name} pass: {outcome.reason}")
+    return COMPLETE
+
+
+def _run_pass(folder: Path, name: str, plan_: Plan) -> Outcome:
+    raw = folder / "raw" / name
+    raw.mkdir()
+    command: list[str | Path] = [plan_.worker.python, "-m", "toolkit.capture.supervise"]
+    command += [folder / "spec.json", name, plan_.device, raw]
+    # Its standard input is our hand on it: should this process die, the supervisor sees it close and ends the worker.
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, env=_environment(plan_.spec), cwd=folder, start_new_session=True
+    )  # fmt: skip
+    with _interruptible():
+        try:
+            process.wait()
+        except KeyboardInterrupt:
+            process.terminate()
+            process.wait()
+    return _outcome(raw, process.returncode)
+
+
+def _outcome(raw: Path, returncode: int) -> Outcome:
+    path = raw / "outcome.json"
+    if not path.exists():
+        return Outcome("failed", f"the supervisor ended with code {returncode} and said nothing", FAILED)
+    return Outcome(**json.loads(path.read_text()))
+
+
+class _interruptible:  # noqa: N801 - used as a statement
+    """Inside, SIGTERM is a Ctrl-C; a second one of either is ignored, so that what was recorded gets written."""
+
+    def __enter__(self) -> None:
+        self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in self._before:
+            signal.signal(number, self._interrupt)
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        for each in self._before:
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+
+def _check_writable(runs: Path) -> None:
+    """Before anything long starts: the nearest folder that is there already takes new ones."""
+    nearest = next(place for place in (runs.absolute(), *runs.absolute().parents) if place.exists())
+    if not nearest.is_dir():
+        raise _unwritable(runs, f"{nearest} is no folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise _unwritable(runs, f"no permission to write in {nearest}")
+
+
+def _unwritable(runs: Path, reason: str | None) -> HwprofError:
+    return HwprofError(f"The folder of runs {runs} cannot be written: {reason}.", remedy="Give another with --runs.")
+
+
+def _check_model(spec: RunSpec) -> None:
+    zoo = ZOO[spec.framework]
+    if spec.model in zoo:
+        return
+    others = [framework for framework in ZOO if spec.model in ZOO[framework]]
+    raise HwprofError(
+        f"{ZOO_NAMES[spec.framework]} has no {spec.model}.",
+        remedy=f"Use framework={' or '.join(others)}, or one of its own: {', '.join(zoo)}.",
+    )
+
+
+def _device(spec: RunSpec, presence: nvml.Presence) -> tuple[str, str]:
+    if spec.device == CPU:
+        return CPU, "Device cpu, as asked."
+    if presence.gpus:
+        return CUDA, f"Device cuda: {presence.gpus[0].name}, driver {presence.driver}."
+    if spec.device == CUDA:
+        raise HwprofError(f"device=cuda, but there is no GPU: {presence.reason}.", remedy="Use device=cpu or auto.")
+    return CPU, f"Device cpu (auto: no GPU: {presence.reason})."
+
+
+def _environment(spec: RunSpec) -> dict[str, str]:
+    """The caller's environment, our sources importable, and as many threads as asked."""
+    threads = {"OMP_NUM_THREADS": str(spec.threads), "MKL_NUM_THREADS": str(spec.threads)} if spec.threads else {}
+    return os.environ | threads | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _launch_facts(plan_: Plan) -> dict[str, Any]:
+    return {
+        "hwprof": __version__,
+        "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "runtime": "local",
+        "device_asked": plan_.spec.device,
+        "device": plan_.device,
+        "variant": plan_.worker.variant,
+        "lock": plan_.worker.lock.name,
+        "lock_sha256": plan_.worker.lock_sha256,
+        "fallback": plan_.worker.fallback,
+        "notes": plan_.notes,
+        "gpus": [gpu._asdict() for gpu in plan_.presence.gpus],
+        "driver": plan_.presence.driver,
+        "host": platform.node(),
+    }

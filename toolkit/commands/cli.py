@@ -1,0 +1,76 @@
+"""The click group. Each command is imported on use, so that `hwprof --help` answers at once."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from toolkit import __version__
+from toolkit.errors import INTERRUPTED, HwprofError
+
+# Name -> what `hwprof --help` says of it; the command is `toolkit.commands.<name>:command`.
+COMMANDS = {
+    "run": "Run a workload under samplers and its framework's profiler, and report.",
+    "list": "List the runs.",
+    "show": "Show the report of a run.",
+    "tensorboard": "Serve runs in TensorBoard, on loopback.",
+}
+MODULES = {"list": "list_runs"}
+
+
+class LazyGroup(click.Group):
+    """Knows its commands by name and imports the one that is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of `COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"toolkit.commands.{MODULES.get(cmd_name, cmd_name)}").command
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hwprof")
+def cli() -> None:
+    r"""Run the same workload in several deep-learning frameworks, and see where time, memory and energy went.
+
+    \b
+    hwprof run --set framework=torch --set model=resnet50
+    hwprof list
+    hwprof show RUN
+
+    Exit codes: 0 success, 1 a run failed, 2 bad input, 130 interrupted.
+    """
+
+
+def main() -> None:
+    """The console script: one clear line for every error, and its exit code."""
+    sys.exit(_main())
+
+
+def _main() -> Any:
+    try:
+        return cli.main(standalone_mode=False) or 0
+    except HwprofError as error:
+        click.echo(f"hwprof: {error}", err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("hwprof: interrupted.", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away, as `| head` does. Python would complain again when it flushes at exit.
+        sys.stderr.close()
+        return 0

@@ -1,0 +1,17 @@
+"""raw/ to summary.json: ingest, analyses, summary. Shared by the commands that need it."""
+
+from pathlib import Path
+
+from toolkit.analyses.summary import summarise
+from toolkit.capture.files import write_whole
+from toolkit.ingest.run import ingest
+from toolkit.ingest.store import connect
+from toolkit.reports.summary_json import encode
+
+
+def digest(folder: Path) -> None:
+    """Makes the store and summary.json of a run folder, anew where they are there already."""
+    ingest(folder)
+    with connect(folder) as connection:
+        summary = summarise(connection)
+    write_whole(folder / "summary.json", encode(summary))

@@ -1,0 +1,37 @@
+"""`hwprof show`."""
+
+from pathlib import Path
+
+import click
+
+from toolkit.capture import runs
+from toolkit.commands.console import console
+from toolkit.commands.digest import digest
+from toolkit.errors import HwprofError
+from toolkit.reports import summary_json, terminal
+
+
+@click.command
+@click.argument("run", default="last")
+@click.option(
+    "--runs", "runs_folder", type=click.Path(path_type=Path), default="runs", show_default=True, help="Where runs are."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print summary.json.")
+def command(run: str, runs_folder: Path, *, as_json: bool) -> None:
+    """Show the report of a run: its name, its folder, or `last`."""
+    folder = runs.find(runs_folder, run)
+    if summary_json.read(folder / "summary.json") is None:
+        digest(folder)
+    show(folder, as_json=as_json)
+
+
+def show(folder: Path, *, as_json: bool) -> None:
+    """Prints a run's summary: its JSON, or a report as wide as the terminal."""
+    path = folder / "summary.json"
+    if as_json:
+        click.echo(path.read_text(encoding="utf-8"))
+        return
+    summary = summary_json.read(path)
+    if summary is None:
+        raise HwprofError(f"{path} cannot be read.", remedy="Run `hwprof show` again: it makes a new one.")
+    console().print(terminal.report(folder.name, runs.spec_of(folder), runs.status_of(folder), summary))

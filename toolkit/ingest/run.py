@@ -1,0 +1,34 @@
+"""A run folder: raw/ in, the store beside it out. Runs again at any time."""
+
+from pathlib import Path
+
+from toolkit.errors import FAILED, HwprofError
+from toolkit.ingest import formats, place, records
+from toolkit.ingest.store import StoreWriter
+from toolkit.spec import PASSES
+
+TRACE_PATTERNS = ("trace/*.pt.trace.json*", "trace/plugins/profile/*/*.xplane.pb")
+RECORDS = ("worker.jsonl", "samplers.jsonl")
+
+
+def ingest(folder: Path) -> None:
+    """Reads every pass's records and native traces into `folder`'s tables, and places slices in epochs and steps."""
+    passes = [name for name in PASSES if (folder / "raw" / name / RECORDS[0]).exists()]
+    if not passes:
+        raise HwprofError(f"{folder} holds no recorded pass.", remedy="Its worker never started.", exit_code=FAILED)
+    trace = 0
+    with StoreWriter(folder) as store:
+        for name in passes:
+            raw = folder / "raw" / name
+            for file in RECORDS:
+                if (raw / file).exists():
+                    records.read(raw / file, pass_name=name, store=store)
+            for path in native_traces(raw):
+                formats.importer_of(path).read(path, trace=trace, pass_name=name, store=store)
+                trace += 1
+    place.place(folder)
+
+
+def native_traces(raw: Path) -> list[Path]:
+    """The native profiler's files of one pass, oldest name first."""
+    return sorted(path for pattern in TRACE_PATTERNS for path in raw.glob(pattern))

@@ -1,0 +1,86 @@
+"""The reference pages of docs/, written from the code they describe: `python -m toolkit.reports.reference`."""
+
+import json
+from pathlib import Path
+
+import msgspec
+
+from toolkit import schema
+from toolkit.analyses import runner
+from toolkit.analyses.summary import Summary
+from toolkit.spec import FIELDS
+
+DOCS = Path(__file__).parents[2] / "docs"
+GENERATED = "<!-- Written by `make docs` from the code; change it there. -->"
+
+
+def pages() -> dict[str, str]:
+    """File name in docs/ -> content."""
+    return {
+        "schema.md": store_page(),
+        "analyses.md": analyses_page(),
+        "settings.md": settings_page(),
+        "summary.schema.json": json.dumps(msgspec.json.schema(Summary), indent=1) + "\n",
+    }
+
+
+def store_page() -> str:
+    """Every table and column of the store."""
+    lines = [
+        "# The store",
+        "",
+        GENERATED,
+        "",
+        f"Version {schema.VERSION}: {schema.HISTORY[schema.VERSION]}. One Parquet file a table.",
+        "",
+    ]
+    for table, columns in schema.TABLES.items():
+        lines += [f"## {table}", "", "| column | type | holds |", "|---|---|---|"]
+        lines += [f"| {column.name} | {column.type} | {column.doc} |" for column in columns]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def analyses_page() -> str:
+    """Every SQL analysis and its output columns."""
+    lines = [
+        "# Analyses",
+        "",
+        GENERATED,
+        "",
+        "Each is `toolkit/analyses/NAME.sql`, over the tables of [the store](schema.md).",
+        "",
+    ]
+    for name in runner.names():
+        lines += [f"## {name}", "", runner.description(name), "", "| column | holds |", "|---|---|"]
+        lines += [f"| {column} | {text} |" for column, text in runner.documented_columns(name).items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def settings_page() -> str:
+    """Every setting of a run."""
+    lines = [
+        "# Settings of a run",
+        "",
+        GENERATED,
+        "",
+        "In a profile's TOML, as `--set name=value`, or in capitals on make's command line.",
+        "",
+    ]
+    lines += ["| setting | default | what |", "|---|---|---|"]
+    for name, item in FIELDS.items():
+        choices = f" One of: {', '.join(item.metadata['choices'])}." if item.metadata["choices"] else ""
+        lines.append(f"| {name} | `{_shown(item.default)}` | {item.metadata['doc']}.{choices} |")
+    return "\n".join([*lines, ""])
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+if __name__ == "__main__":
+    for name, text in pages().items():
+        (DOCS / name).write_text(text, encoding="utf-8")
