@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from toolkit.capture import venvs
 from toolkit.clock import ps_to_ns
 from toolkit.errors import HwprofError
 from toolkit.ingest import xplane, xplane_names
@@ -35,7 +36,7 @@ needs_traces = pytest.mark.skipif(not EXPECTED, reason="the shared traces are no
 
 PASS = "profile"
 START_NS = 1_757_516_928_109_201_518
-TENSORFLOW = REPO / ".venv" / "tf-cpu" / "bin" / "python"
+Trained = tuple[duckdb.DuckDBPyConnection, list[tuple[int, int]]]
 
 
 def stat(names: dict[str, int], name: str, value: Any) -> Any:
@@ -535,23 +536,23 @@ print(json.dumps(brackets))
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[duckdb.DuckDBPyConnection, list[tuple[int, int]]]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
     """The store of a trace that TensorFlow makes here of a small Keras model, and clock reads around its five steps."""
-    if not TENSORFLOW.exists():
-        pytest.skip("needs the environment .venv/tf-cpu")
+    python = venvs.ensure("tf", "cpu", say=print).python
     folder = tmp_path_factory.mktemp("tf")
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([TENSORFLOW, "-c", TRAIN, folder], env=environment, capture_output=True, check=True)
+    done = subprocess.run([python, "-c", TRAIN, folder], env=environment, capture_output=True, check=True)
     (path,) = folder.glob("plugins/profile/*/*.xplane.pb")
     (folder / "store").mkdir()
     with StoreWriter(folder / "store") as store:
         xplane.read(path, trace=0, pass_name=None, store=store)
-    return connect(folder / "store"), [tuple(bracket) for bracket in json.loads(done.stdout.splitlines()[-1])]
+    with connect(folder / "store") as connection:
+        yield connection, [tuple(bracket) for bracket in json.loads(done.stdout.splitlines()[-1])]
 
 
 @pytest.mark.e2e
 def test_tensorflow_s_steps_lie_in_their_brackets(
-    trained: tuple[duckdb.DuckDBPyConnection, list[tuple[int, int]]],
+    trained: Trained,
 ) -> None:
     """Each step annotation lies between the clock reads around it, and within a millisecond of both."""
     connection, brackets = trained
@@ -567,7 +568,7 @@ def test_tensorflow_s_steps_lie_in_their_brackets(
 
 @pytest.mark.e2e
 def test_tensorflow_s_operators_and_memory_arrive(
-    trained: tuple[duckdb.DuckDBPyConnection, list[tuple[int, int]]],
+    trained: Trained,
 ) -> None:
     """A dense layer's matrix products are operators, its allocations the CPU allocator's; nothing is in doubt."""
     connection, _ = trained
@@ -583,7 +584,7 @@ def test_tensorflow_s_operators_and_memory_arrive(
 
 @pytest.mark.e2e
 def test_keras_fit_s_waits_for_data_can_be_found(
-    trained: tuple[duckdb.DuckDBPyConnection, list[tuple[int, int]]],
+    trained: Trained,
 ) -> None:
     """Within fit's calls of its training function, getting the next batch is an annotation on a thread of its own."""
     connection, _ = trained

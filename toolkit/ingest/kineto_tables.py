@@ -137,7 +137,10 @@ def allocations(instants: Sequence[Instant], base_ns: int) -> tuple[Columns, int
         "bytes": pa.array(abs(sizes)),
         "address": pa.array([arg.address for arg in args], pa.int64()),
         "in_use_bytes": pa.array([arg.allocated for arg in args], pa.int64()),
-        "reserved_bytes": pa.array([arg.reserved for arg in args], pa.int64()),
+        # The host's allocator reserves nothing that it could tell, and says 0.
+        "reserved_bytes": pa.array(
+            [None if arg.device_type == CPU_DEVICE_TYPE else arg.reserved for arg in args], pa.int64()
+        ),
     }
     return columns, len(instants) - len(args)
 
