@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from msgspec import structs
 
@@ -23,18 +22,16 @@ from toolkit.ingest.columns import LATEST_NS
 from toolkit.ingest.inflate import GZIP_MAGIC, GZIP_WINDOW, ahead, blocks
 from toolkit.ingest.json_chunks import EventArray
 from toolkit.ingest.kineto_events import Event, EventDecoder, Instant, Span
-from toolkit.ingest.kineto_tables import DEVICE_KINDS, HOST_KINDS, MEMORY_EVENT, Codes, Columns, Timed
+from toolkit.ingest.kineto_tables import CODES, FOREIGN, KINDS, MEMORY_EVENT, Columns, chosen
 from toolkit.ingest.kineto_trust import Causality
 from toolkit.ingest.store import StoreWriter
 
 FORMAT = "kineto"
 HEAD_BYTES = 1 << 16
-# The category of the profiler's own span around everything, which says nothing that the events do not.
-SPAN_OF_PROFILER = "Trace"
 NAMED_CATEGORIES = 5
 
 _NAME = re.compile(r"\.pt\.trace\.json(\.gz)?$")
-_CATEGORIES = "|".join(sorted(HOST_KINDS.keys() | DEVICE_KINDS.keys()))
+_CATEGORIES = "|".join(CODES)
 _MEMBERS = rb'"(?:traceEvents|deviceProperties|baseTimeNanoseconds)"'
 _CONTENT = re.compile(_MEMBERS + rb'|"cat"\s*:\s*"(?:%s)"' % _CATEGORIES.encode())
 _BASE_KEY = b'"baseTimeNanoseconds"'
@@ -92,6 +89,8 @@ def _base_ns(path: Path) -> int:
         first = _TS.search(text) if len(text) == len(block) else None
         if first and (base_ns or len(first[1]) >= EPOCH_DIGITS):
             break
+    if abs(base_ns) >= LATEST_NS:
+        raise HwprofError(f"{path} gives baseTimeNanoseconds as {base_ns}.", remedy="It must be before the year 2116.")
     return base_ns
 
 
@@ -101,42 +100,34 @@ class _Intake:
     def __init__(self, trace: int, pass_name: str | None, base_ns: int, store: StoreWriter) -> None:
         self._trace, self._pass_name, self._base_ns, self._store = trace, pass_name, base_ns, store
         self._causality = Causality()
-        self._kinds = np.zeros(len(kineto_tables.KINDS) + 1, dtype=np.int64)
+        self._kinds = np.zeros(FOREIGN + 1, dtype=np.int64)
         self._left_out: Counter[str] = Counter()
         self._foreign: set[str] = set()
-        self._events = self._not_analysed = 0
-        self._profiler_span = False
+        self._events = 0
         self._memory_devices: set[str | None] = set()
 
     def take(self, events: Sequence[Event]) -> None:
         """Appends what the store takes of these events."""
         self._events += len(events)
-        spans = [event for event in events if type(event) is Span]
-        codes = kineto_tables.codes_of(spans)
-        self._kinds += np.bincount(codes, minlength=len(self._kinds))
-        on_host, foreign = codes < len(kineto_tables.HOST), codes == kineto_tables.FOREIGN
-        if on_host.any():
-            self._take_host(self._timed(spans, codes, on_host))
-        if not (on_host | foreign).all():
-            self._take_device(self._timed(spans, codes, ~(on_host | foreign)))
-        if foreign.any():
-            self._note_foreign([spans[place].cat for place in np.flatnonzero(foreign).tolist()])
-        if memory := [event for event in events if type(event) is Instant and event.name == MEMORY_EVENT]:
+        types = list(map(type, events))
+        spans = [event for event, kind in zip(events, types, strict=True) if kind is Span]
+        if spans:
+            self._take_spans(spans)
+        if Instant in types:
+            memory = [event for event in events if type(event) is Instant and event.name == MEMORY_EVENT]
             self._take_memory(memory)
 
-    def _timed(self, spans: Sequence[Span], codes: Codes, chosen: npt.NDArray[np.bool_]) -> Timed:
-        timed = kineto_tables.timed(spans, codes, chosen, self._base_ns)
+    def _take_spans(self, spans: Sequence[Span]) -> None:
+        codes = kineto_tables.codes_of(spans)
+        self._kinds += np.bincount(codes, minlength=len(self._kinds))
+        if (foreign := codes == FOREIGN).any():
+            self._foreign.update(span.cat for span in chosen(spans, foreign))
+            self._foreign = set(sorted(self._foreign)[:NAMED_CATEGORIES])
+        known = codes < len(KINDS)
+        timed = kineto_tables.timed(chosen(spans, known), codes[known], self._base_ns)
         self._left_out.update(unusable_start=timed.without_ts, unusable_duration=timed.without_dur)
-        return timed
-
-    def _take_host(self, timed: Timed) -> None:
-        columns = kineto_tables.host_slices(timed)
-        self._causality.launched(timed, columns["correlation"])
-        self._append("slices", columns)
-
-    def _take_device(self, timed: Timed) -> None:
-        columns = kineto_tables.device_slices(timed)
-        self._causality.worked(timed, columns["correlation"])
+        columns = kineto_tables.slices(timed)
+        self._causality.note(timed, columns["correlation"])
         self._append("slices", columns)
 
     def _take_memory(self, instants: Sequence[Instant]) -> None:
@@ -144,12 +135,6 @@ class _Intake:
         self._left_out.update(unusable_allocation=without_size)
         self._memory_devices.update(columns["device"].unique().to_pylist())
         self._append("allocations", columns)
-
-    def _note_foreign(self, categories: Sequence[str]) -> None:
-        unknown = [category for category in categories if category != SPAN_OF_PROFILER]
-        self._profiler_span = self._profiler_span or len(unknown) < len(categories)
-        self._not_analysed += len(unknown)
-        self._foreign = set(sorted(self._foreign.union(unknown))[:NAMED_CATEGORIES])
 
     def _append(self, table: str, columns: Columns) -> None:
         rows = len(columns["ts_ns"])
@@ -160,10 +145,10 @@ class _Intake:
     def check(self, path: Path, metadata: Mapping[str, Any]) -> None:
         """Raises HwprofError where the document contradicts how its events were read, or they are not Kineto's."""
         stated = metadata.get("baseTimeNanoseconds", 0)
-        if stated != self._base_ns or abs(self._base_ns) >= LATEST_NS:
+        if stated != self._base_ns:
             remedy = "It must be one whole number of nanoseconds, given once."
             raise HwprofError(f"{path} gives baseTimeNanoseconds as {stated!r:.80}.", remedy=remedy)
-        if self._events and not (self._kinds[:-1].any() or self._memory_devices or self._profiler_span):
+        if self._events and not (self._kinds[:FOREIGN].any() or self._memory_devices):
             problem = f"{path} holds {self._events} events, but none that PyTorch's profiler writes."
             raise HwprofError(problem, remedy="Give a trace that torch.profiler exported.")
 
@@ -184,12 +169,12 @@ class _Intake:
         found = chain(
             kineto_trust.dropped_events(metadata),
             kineto_trust.missing_kernels(
-                dict(zip(kineto_tables.KINDS, self._kinds.tolist(), strict=False)),
+                dict(zip(KINDS, self._kinds.tolist(), strict=False)),
                 device_memory=bool(self._memory_devices - {"cpu"}),
             ),
             self._causality.findings(),
             kineto_trust.left_out(self._left_out),
-            [kineto_trust.not_analysed(self._not_analysed, self._foreign), kineto_trust.no_events(self._events)],
+            [kineto_trust.not_analysed(int(self._kinds[FOREIGN]), self._foreign), kineto_trust.no_events(self._events)],
         )
         self._store.append_rows("warnings", [keys | structs.asdict(finding) for finding in found if finding.count])
 
@@ -197,4 +182,4 @@ class _Intake:
 def _small(job: object, member: str) -> int | None:
     """A member of distributedInfo that is a 32-bit integer; None where it is not there or is something else."""
     value = job.get(member) if isinstance(job, dict) else None
-    return value if isinstance(value, int) and abs(value) < 2**31 else None
+    return value if type(value) is int and abs(value) < 2**31 else None

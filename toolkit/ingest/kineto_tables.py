@@ -5,7 +5,7 @@ Every list here has one entry an event, and a trace has millions: hence comprehe
 
 from collections.abc import Mapping, Sequence
 from itertools import compress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -47,11 +47,11 @@ DEVICE_KINDS: Mapping[str, str] = {
 }
 HOST, DEVICE = tuple(sorted(set(HOST_KINDS.values()))), tuple(sorted(set(DEVICE_KINDS.values())))
 KINDS = (*HOST, *DEVICE)
-KERNEL, LAUNCH = KINDS.index("kernel"), KINDS.index("launch")
-WORK = tuple(KINDS.index(kind) for kind in ("kernel", "memcpy", "memset"))
-# A number a kind, by Kineto's category; every category that is in neither table has the last.
-FOREIGN = len(KINDS)
-CODES = {category: KINDS.index(kind) for category, kind in (HOST_KINDS | DEVICE_KINDS).items()}  # type: ignore[operator] # both are dicts
+KERNEL = KINDS.index("kernel")
+# By Kineto's category: the kind's number, one more for the profiler's own span around everything, which says nothing that
+# its events do not; every other category has the last.
+PROFILER, FOREIGN = len(KINDS), len(KINDS) + 1
+CODES = {category: KINDS.index(kind) for category, kind in {**HOST_KINDS, **DEVICE_KINDS}.items()} | {"Trace": PROFILER}
 MEMORY_EVENT = "[memory]"
 CPU_DEVICE_TYPE = 0
 
@@ -62,6 +62,7 @@ _NO_ARGS, _NO_MEMORY = Args(), Memory()
 _NO_SIZE = -(2**63)  # of no block, and its absolute value is no int64
 
 Columns = dict[str, Any]
+I = TypeVar("I")
 Codes = npt.NDArray[np.uint8]
 
 
@@ -77,59 +78,65 @@ class Timed(NamedTuple):
 
 
 def codes_of(spans: Sequence[Span]) -> Codes:
-    """Each span's kind as an index into KINDS, FOREIGN where its category has none."""
-    return np.frombuffer(bytes([CODES.get(span.cat, FOREIGN) for span in spans]), dtype=np.uint8)
+    """Each span's kind as an index into KINDS, PROFILER or FOREIGN where its category has none."""
+    try:
+        codes = bytes([CODES[span.cat] for span in spans])
+    except KeyError:
+        codes = bytes([CODES.get(span.cat, FOREIGN) for span in spans])
+    return np.frombuffer(codes, dtype=np.uint8)
 
 
-def timed(spans: Sequence[Span], codes: Codes, chosen: npt.NDArray[np.bool_], base_ns: int) -> Timed:
-    """Puts the chosen spans on the axis: `base_ns` plus their decimal microseconds. No negative duration is usable."""
-    if not chosen.all():
-        spans, codes = list(compress(spans, chosen.tobytes())), codes[chosen]
+def timed(spans: Sequence[Span], codes: Codes, base_ns: int) -> Timed:
+    """Puts spans on the axis: `base_ns` plus their decimal microseconds. No negative duration is usable."""
     ns, known = ns_of_us([span.ts for span in spans] + [span.dur for span in spans])
     ts_ns, dur_ns = ns[: len(spans)] + base_ns, ns[len(spans) :]
     usable = known[: len(spans)] & on_axis(ts_ns)
     lasting = known[len(spans) :] & (dur_ns >= 0) & (dur_ns < LONGEST_NS)
     if usable.all() and lasting.all():
         return Timed(spans, codes, ts_ns, pa.array(dur_ns), 0, 0)
-    kept = list(compress(spans, usable.tobytes()))
     durations = pa.array(dur_ns[usable], mask=~lasting[usable])
-    return Timed(kept, codes[usable], ts_ns[usable], durations, len(spans) - len(kept), durations.null_count)
+    lost = len(spans) - int(np.count_nonzero(usable))
+    return Timed(chosen(spans, usable), codes[usable], ts_ns[usable], durations, lost, durations.null_count)
 
 
-def host_slices(timed_spans: Timed) -> Columns:
-    """Columns of `slices` for spans on host threads."""
-    args = [span.args or _NO_ARGS for span in timed_spans.spans]
-    return _shared(timed_spans, args) | {"thread": _threads(timed_spans.spans)}
-
-
-def device_slices(timed_spans: Timed) -> Columns:
-    """Columns of `slices` for spans on a device's streams."""
-    spans, codes = timed_spans.spans, timed_spans.codes.tolist()
+def slices(timed_spans: Timed) -> Columns:
+    """Columns of `slices`."""
+    spans, codes = timed_spans.spans, timed_spans.codes
     args = [span.args or _NO_ARGS for span in spans]
-    categories = [
-        kernel_category(span.name) if code == KERNEL else _WORK_CATEGORY.get(code)
-        for code, span in zip(codes, spans, strict=True)
-    ]
-    devices = [span.pid if arg.device is None else arg.device for span, arg in zip(spans, args, strict=True)]
-    streams = [span.tid if arg.stream is None else arg.stream for span, arg in zip(spans, args, strict=True)]
-    sizes = [arg.bytes if isinstance(arg.bytes, int) else None for arg in args]
-    return _shared(timed_spans, args) | {
-        "category": pa.array(categories, pa.string()),
-        "device": repeating(devices, _text),
-        "stream": repeating(streams, _text),
-        "bytes": pa.array(sizes, pa.int64()),
+    external = pa.array([arg.external for arg in args], pa.int64())
+    if external.null_count:
+        external = pc.coalesce(external, pa.array([arg.old_external for arg in args], pa.int64()))
+    columns = {
+        "ts_ns": pa.array(timed_spans.ts_ns),
+        "dur_ns": timed_spans.dur_ns,
+        "kind": _KIND_TEXTS.take(pa.array(codes)),
+        "name": strings([span.name for span in spans]),
+        "correlation": pa.array([arg.correlation for arg in args], pa.int64()),
+        "external_id": external,
     }
+    on_host = codes < len(HOST)
+    if on_host.any():
+        columns["thread"] = _spread(_threads(chosen(spans, on_host)), on_host)
+    if not on_host.all():
+        own = _device_columns(chosen(spans, ~on_host), chosen(args, ~on_host), codes[~on_host].tolist())
+        columns |= {name: _spread(column, ~on_host) for name, column in own.items()}
+    return columns
+
+
+def chosen(items: Sequence[I], which: npt.NDArray[np.bool_]) -> Sequence[I]:
+    """Those of the items that `which` says."""
+    return items if which.all() else list(compress(items, which.tobytes()))
 
 
 def allocations(instants: Sequence[Instant], base_ns: int) -> tuple[Columns, int]:
     """Columns of `allocations`, and how many instants are left out because they tell no moment or no size."""
     ns, known = ns_of_us([instant.ts for instant in instants])
-    args = [instant.args or _NO_MEMORY for instant in instants]
+    args: Sequence[Memory] = [instant.args or _NO_MEMORY for instant in instants]
     given = pa.array([arg.bytes for arg in args], pa.int64())
     sizes = np.asarray(given.fill_null(_NO_SIZE))
     usable = known & on_axis(ns + base_ns) & (sizes != _NO_SIZE)
     if not usable.all():
-        args, sizes = list(compress(args, usable.tobytes())), sizes[usable]
+        args, sizes = chosen(args, usable), sizes[usable]
     columns = {
         "ts_ns": pa.array((ns + base_ns)[usable]),
         "device": repeating(["cpu" if arg.device_type == CPU_DEVICE_TYPE else arg.device for arg in args], _text),
@@ -145,17 +152,24 @@ def allocations(instants: Sequence[Instant], base_ns: int) -> tuple[Columns, int
     return columns, len(instants) - len(args)
 
 
-def _shared(timed_spans: Timed, args: Sequence[Args]) -> Columns:
-    external = pa.array([arg.external for arg in args], pa.int64())
-    if external.null_count:
-        external = pc.coalesce(external, pa.array([arg.old_external for arg in args], pa.int64()))
+def _spread(column: pa.Array, rows: npt.NDArray[np.bool_]) -> pa.Array:
+    """The column's values in these rows, NULL in the others."""
+    return column if rows.all() else column.take(pa.array(np.cumsum(rows) - 1, mask=~rows))
+
+
+def _device_columns(spans: Sequence[Span], args: Sequence[Args], codes: Sequence[int]) -> Columns:
+    categories = [
+        kernel_category(span.name) if code == KERNEL else _WORK_CATEGORY.get(code)
+        for code, span in zip(codes, spans, strict=True)
+    ]
+    devices = [span.pid if arg.device is None else arg.device for span, arg in zip(spans, args, strict=True)]
+    streams = [span.tid if arg.stream is None else arg.stream for span, arg in zip(spans, args, strict=True)]
+    sizes = [arg.bytes if isinstance(arg.bytes, int) else None for arg in args]
     return {
-        "ts_ns": pa.array(timed_spans.ts_ns),
-        "dur_ns": timed_spans.dur_ns,
-        "kind": _KIND_TEXTS.take(pa.array(timed_spans.codes)),
-        "name": strings([span.name for span in timed_spans.spans]),
-        "correlation": pa.array([arg.correlation for arg in args], pa.int64()),
-        "external_id": external,
+        "category": pa.array(categories, pa.string()),
+        "device": repeating(devices, _text),
+        "stream": repeating(streams, _text),
+        "bytes": pa.array(sizes, pa.int64()),
     }
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from msgspec import Struct
 
 from toolkit.ingest.columns import Ns
-from toolkit.ingest.kineto_tables import LAUNCH, WORK, Timed
+from toolkit.ingest.kineto_tables import KINDS, Timed
 
 Flags = npt.NDArray[np.bool_]
 
@@ -44,6 +44,8 @@ class Calls(NamedTuple):
     kernel: Flags
 
 
+_IS_LAUNCH = np.array([kind == "launch" for kind in KINDS])
+_IS_WORK = np.array([kind in {"kernel", "memcpy", "memset"} for kind in KINDS])
 _NO_CALLS = Calls(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, bool))
 
 
@@ -54,13 +56,14 @@ class Causality:
         self._launches = [_NO_CALLS]
         self._work = [_NO_CALLS]
 
-    def launched(self, timed: Timed, correlation: pa.Int64Array) -> None:
-        """Notes the calls of runtime and driver among host spans."""
-        self._launches.append(_calls(timed, correlation, LAUNCH))
-
-    def worked(self, timed: Timed, correlation: pa.Int64Array) -> None:
-        """Notes kernels, copies and sets among device spans."""
-        self._work.append(_calls(timed, correlation, *WORK))
+    def note(self, timed: Timed, correlation: pa.Int64Array) -> None:
+        """Notes the calls of runtime and driver, and kernels, copies and sets, that name a correlation."""
+        correlations, named = np.asarray(correlation.fill_null(0)), np.asarray(correlation.is_valid())
+        launches = np.flatnonzero(_IS_LAUNCH[timed.codes] & named)
+        of_kernels = [launches_kernel(timed.spans[place].name) for place in launches.tolist()]
+        self._launches.append(Calls(correlations[launches], timed.ts_ns[launches], np.array(of_kernels, dtype=bool)))
+        work = np.flatnonzero(_IS_WORK[timed.codes] & named)
+        self._work.append(Calls(correlations[work], timed.ts_ns[work], np.zeros(len(work), dtype=bool)))
 
     def findings(self) -> Iterator[Finding]:
         """Work before its launch, launches without their kernel, work without its launch."""
@@ -119,13 +122,6 @@ def not_analysed(count: int, categories: Collection[str]) -> Finding:
 def launches_kernel(name: str) -> bool:
     """Whether a runtime or driver call of this name puts a kernel on the device."""
     return bool(_LAUNCHES_KERNEL.search(name))
-
-
-def _calls(timed: Timed, correlation: pa.Int64Array, *kinds: int) -> Calls:
-    """The spans of these kinds that name a correlation."""
-    places = np.flatnonzero(np.isin(timed.codes, kinds) & np.asarray(correlation.is_valid()))
-    kernel = [LAUNCH in kinds and launches_kernel(timed.spans[place].name) for place in places.tolist()]
-    return Calls(np.asarray(correlation.fill_null(0))[places], timed.ts_ns[places], np.array(kernel, dtype=bool))
 
 
 def _joined(calls: Sequence[Calls]) -> Calls:
