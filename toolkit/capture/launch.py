@@ -72,7 +72,8 @@ def create_folder(runs: Path, plan_: Plan) -> Path:
     spec = plan_.spec
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     name = f"{stamp}-{spec.framework}-{spec.model}-{plan_.device}-{spec.task}-{secrets.token_hex(2)}"
-    folder = runs / name
+    # The passes run elsewhere, so a relative path would not do.
+    folder = (runs / name).absolute()
     try:
         (folder / "raw").mkdir(parents=True)
         write_whole(folder / "spec.json", spec.as_json())

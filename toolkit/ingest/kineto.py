@@ -109,12 +109,11 @@ class _Intake:
     def take(self, events: Sequence[Event]) -> None:
         """Appends what the store takes of these events."""
         self._events += len(events)
-        types = list(map(type, events))
-        spans = [event for event, kind in zip(events, types, strict=True) if kind is Span]
+        spans = [event for event in events if type(event) is Span]
+        memory = [event for event in events if type(event) is Instant and event.name == MEMORY_EVENT]
         if spans:
             self._take_spans(spans)
-        if Instant in types:
-            memory = [event for event in events if type(event) is Instant and event.name == MEMORY_EVENT]
+        if memory:
             self._take_memory(memory)
 
     def _take_spans(self, spans: Sequence[Span]) -> None:

@@ -51,7 +51,7 @@ KERNEL = KINDS.index("kernel")
 # By Kineto's category: the kind's number, one more for the profiler's own span around everything, which says nothing that
 # its events do not; every other category has the last.
 PROFILER, FOREIGN = len(KINDS), len(KINDS) + 1
-CODES = {category: KINDS.index(kind) for category, kind in {**HOST_KINDS, **DEVICE_KINDS}.items()} | {"Trace": PROFILER}
+CODES = {name: KINDS.index(kind) for name, kind in {**HOST_KINDS, **DEVICE_KINDS}.items()} | {"Trace": PROFILER}
 MEMORY_EVENT = "[memory]"
 CPU_DEVICE_TYPE = 0
 
@@ -62,7 +62,7 @@ _NO_ARGS, _NO_MEMORY = Args(), Memory()
 _NO_SIZE = -(2**63)  # of no block, and its absolute value is no int64
 
 Columns = dict[str, Any]
-I = TypeVar("I")
+Item = TypeVar("Item")
 Codes = npt.NDArray[np.uint8]
 
 
@@ -123,7 +123,7 @@ def slices(timed_spans: Timed) -> Columns:
     return columns
 
 
-def chosen(items: Sequence[I], which: npt.NDArray[np.bool_]) -> Sequence[I]:
+def chosen(items: Sequence[Item], which: npt.NDArray[np.bool_]) -> Sequence[Item]:
     """Those of the items that `which` says."""
     return items if which.all() else list(compress(items, which.tobytes()))
 
