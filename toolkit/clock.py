@@ -71,6 +71,11 @@ def us_to_ns(us: Decimal) -> int:
     return int((us * NS_PER_US).to_integral_value(rounding=ROUND_HALF_EVEN))
 
 
+def s_to_ns(s: Decimal) -> int:
+    """Decimal seconds, as speedscope weighs samples, to nanoseconds; half a nanosecond goes to the even one."""
+    return int((s * NS_PER_S).to_integral_value(rounding=ROUND_HALF_EVEN))
+
+
 def ps_to_ns(ps: Integers) -> Integers:
     """Picoseconds, as XPlane counts them, to nanoseconds; half a nanosecond goes to the even one.
 

@@ -15,7 +15,7 @@ SELECT
     trace, pass_name, device, allocator,
     count(*) FILTER (action = 'alloc') AS allocations,
     count(*) FILTER (action = 'free') AS frees,
-    coalesce(sum(bytes) FILTER (action = 'alloc'), 0)::BIGINT AS allocated_bytes,
+    coalesce(sum(bytes) FILTER (action = 'alloc'), 0) AS allocated_bytes,
     max(bytes) FILTER (action = 'alloc') AS largest_bytes,
     max(in_use_bytes) AS peak_in_use_bytes,
     max(reserved_bytes) AS peak_reserved_bytes,

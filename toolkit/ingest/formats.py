@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Protocol
 
 from toolkit.errors import HwprofError
-from toolkit.ingest import kineto, xplane
+from toolkit.ingest import kineto, pyspy, speedscope, torch_snapshot, xplane
 from toolkit.ingest.store import StoreWriter
 
 
@@ -20,7 +20,16 @@ class Importer(Protocol):
         """Appends the file's content; raises HwprofError naming the file where it cannot be read."""
 
 
-IMPORTERS: tuple[Importer, ...] = (kineto, xplane)
+# py-spy's traces may be in an object with traceEvents, which is Kineto's as far as its first bytes tell.
+IMPORTERS: tuple[Importer, ...] = (pyspy, kineto, xplane, speedscope, torch_snapshot)
+
+
+NAMES = ", ".join(importer.FORMAT for importer in IMPORTERS)
+
+
+def knows(path: Path) -> bool:
+    """Whether some format claims the file."""
+    return any(importer.matches(path) for importer in IMPORTERS)
 
 
 def importer_of(path: Path) -> Importer:
@@ -28,5 +37,4 @@ def importer_of(path: Path) -> Importer:
     for importer in IMPORTERS:
         if importer.matches(path):
             return importer
-    known = ", ".join(importer.FORMAT for importer in IMPORTERS)
-    raise HwprofError(f"{path} is no trace that hwprof knows.", remedy=f"Known formats: {known}.")
+    raise HwprofError(f"{path} is no trace that hwprof knows.", remedy=f"Known formats: {NAMES}.")
