@@ -1,5 +1,6 @@
 """The command line before any worker starts: help, and one clear line for every bad input."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,10 @@ HWPROF = Path(sys.executable).with_name("hwprof")
 
 def hwprof(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """The installed command, as a person runs it."""
-    return subprocess.run([HWPROF, *arguments], cwd=REPO, capture_output=True, text=True, check=False)
+    # os.environ, for the C library's environment has what pytest's readline put there: COLUMNS=80.
+    return subprocess.run(
+        [HWPROF, *arguments], cwd=REPO, env=dict(os.environ), capture_output=True, text=True, check=False
+    )  # fmt: skip
 
 
 def test_help_lists_every_command() -> None:

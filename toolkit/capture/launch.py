@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import secrets
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -27,6 +28,8 @@ from toolkit.spec import RunSpec
 ROOT = Path(__file__).parents[2]
 CPU = "cpu"
 CUDA = "cuda"
+# Where less than this is free, a record that is missing could not be written.
+LEAST_FREE_BYTES = 1 << 16
 
 Say = Callable[[str], None]
 
@@ -114,7 +117,9 @@ def _run_pass(folder: Path, name: str, plan_: Plan) -> Outcome:
 def _outcome(raw: Path, returncode: int) -> Outcome:
     path = raw / "outcome.json"
     if not path.exists():
-        return Outcome("failed", f"the supervisor ended with code {returncode} and said nothing", FAILED)
+        full = shutil.disk_usage(raw).free < LEAST_FREE_BYTES
+        reason = f"no space left in {raw}" if full else f"the supervisor ended with code {returncode} and said nothing"
+        return Outcome("failed", reason, FAILED)
     return Outcome(**json.loads(path.read_text()))
 
 

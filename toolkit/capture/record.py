@@ -11,6 +11,8 @@ A kill loses at most the last half second. Times are CLOCK_MONOTONIC nanoseconds
 """
 
 import json
+import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -73,10 +75,13 @@ class Recorder:
     """Appends records to `path`. `annotate`, while set, puts each step and phase into the native trace as well.
 
     The native annotation lies inside the mark's own two clock reads, which is what alignment is measured by.
+
+    Where the file cannot be written, on a full disk say, `failure` is set and the process gets a SIGTERM.
     """
 
     def __init__(self, path: Path) -> None:
         self.annotate: Annotate | None = None
+        self.failure: OSError | None = None
         self._file = path.open("ab", buffering=0)
         self._lines: deque[tuple[Any, ...]] = deque()
         self._around: list[Mark] = []
@@ -140,13 +145,20 @@ class Recorder:
     def _flush_until_closed(self) -> None:
         while not self._closing.wait(FLUSH_EVERY_S):
             self._flush()
+            if self.failure is not None:
+                # Work that leaves no record is not worth doing: the process is asked to end, as a person would ask.
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
 
     def _flush(self) -> None:
         lines = []
         while self._lines:
             lines.append(json.dumps(self._lines.popleft(), separators=(",", ":")))
-        if lines:
-            self._file.write(("\n".join(lines) + "\n").encode())
+        if lines and self.failure is None:
+            try:
+                self._file.write(("\n".join(lines) + "\n").encode())
+            except OSError as error:
+                self.failure = error
 
     def __enter__(self) -> Self:
         return self

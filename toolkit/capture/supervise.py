@@ -38,7 +38,9 @@ def main(arguments: list[str]) -> int:
     threading.Thread(target=_stop_when_launcher_is_gone, daemon=True).start()
     with (folder / "worker.log").open("wb") as log:
         outcome = _watch(spec, arguments, pass_name, folder, log)
-    write_whole(folder / "outcome.json", json.dumps(outcome))
+    # On a full disk the exit code has to do.
+    with contextlib.suppress(OSError):
+        write_whole(folder / "outcome.json", json.dumps(outcome))
     return int(outcome["exit_code"])
 
 

@@ -4,6 +4,7 @@ Writes into FOLDER: worker.jsonl (marks and scalars as they happen), facts.json,
 outcome.json. Imports the standard library and, through `workloads`, one framework.
 """
 
+import contextlib
 import importlib
 import json
 import signal
@@ -30,7 +31,12 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     with Recorder(folder / "worker.jsonl") as record:
         outcome = _outcome(from_json(Path(spec_path).read_text()), pass_name, device, folder, record)
-    write_whole(folder / "outcome.json", json.dumps(outcome))
+    if record.failure is not None:
+        reason = f"its record cannot be written: {record.failure.strerror}"
+        outcome = {"status": "failed", "reason": reason, "exit_code": FAILED}
+    # On a full disk the exit code has to do.
+    with contextlib.suppress(OSError):
+        write_whole(folder / "outcome.json", json.dumps(outcome))
     return int(outcome["exit_code"])
 
 

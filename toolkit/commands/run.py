@@ -1,5 +1,6 @@
 """`hwprof run`."""
 
+import contextlib
 from pathlib import Path
 
 import click
@@ -52,7 +53,12 @@ def _digest(folder: Path, outcome: launch.Outcome) -> launch.Outcome:
     except HwprofError as error:
         if outcome == launch.COMPLETE:
             outcome = launch.Outcome("failed", str(error), FAILED)
-    runs.close(folder, **outcome._asdict())
+    except OSError as error:
+        if outcome == launch.COMPLETE:
+            outcome = launch.Outcome("failed", f"its tables cannot be written: {error}", FAILED)
+    # On a full disk the run stays `incomplete`, and the line that follows says why.
+    with contextlib.suppress(OSError):
+        runs.close(folder, **outcome._asdict())
     return outcome
 
 
