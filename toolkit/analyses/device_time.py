@@ -1,13 +1,23 @@
-"""Device time: how long each device of each trace computed, communicated, copied and idled."""
+"""Device time: how long each device of each trace computed, communicated, copied and idled.
+
+busy is the union of all slices of a device; compute that of kernels which are not NCCL's or RCCL's; exposed
+communication what NCCL and RCCL add to it; exposed memory traffic what copies and sets add to both. So the span is
+compute + exposed communication + exposed memory traffic + idle, to the nanosecond.
+"""
+
+from typing import Any
 
 import duckdb
 from msgspec import Struct, convert
 
 from toolkit.analyses import runner
+from toolkit.analyses.intervals import NOTHING, union_of
+
+PARTS = {"compute_ns": "compute", "exposed_comm_ns": "communication", "exposed_memory_ns": "memory"}
 
 
 class DeviceTime(Struct, frozen=True, kw_only=True):
-    """One device of one trace, in ns, as device_time.sql defines it, and the sums of durations by category.
+    """One device of one trace, in ns, and the sums of its slices' durations by category.
 
     A category says what a kernel does, so `communication` also holds all-reduces that are not NCCL's or RCCL's; the
     figures with `comm` in their name do not.
@@ -34,12 +44,22 @@ def device_time(connection: duckdb.DuckDBPyConnection) -> list[DeviceTime]:
     categories: dict[tuple[int, str], dict[str, int]] = {}
     for row in runner.run(connection, "device_categories"):
         categories.setdefault((row["trace"], row["device"]), {})[row["category"]] = row["ns"]
-    times = [
-        convert(row | {"categories": categories[row["trace"], row["device"]]}, DeviceTime)
-        for row in runner.run(connection, "device_time")
-    ]
-    for time in times:
-        parts = time.compute_ns + time.exposed_comm_ns + time.exposed_memory_ns + time.idle_ns
-        if parts != time.span_ns or time.idle_ns < 0:
-            raise AssertionError(f"{parts} ns of parts are not the span: {time}")
+    times = []
+    for row in runner.run(connection, "device_time"):
+        parts = _parts(connection, row)
+        if sum(parts.values()) != row["span_ns"] or min(parts.values()) < 0:
+            raise AssertionError(f"{parts} do not make up the span of {row}")
+        busy_ns = row["span_ns"] - parts["idle_ns"]
+        more = {"busy_ns": busy_ns, "categories": categories[row["trace"], row["device"]]}
+        times.append(convert(row | parts | more, DeviceTime))
     return times
+
+
+def _parts(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> dict[str, int]:
+    covered, covered_ns, parts = NOTHING, 0, {}
+    for name, part in PARTS.items():
+        own = union_of(connection, "device_work", trace=row["trace"], device=row["device"], part=part)
+        covered = covered.with_(own)
+        parts[name] = covered.ns - covered_ns
+        covered_ns = covered.ns
+    return parts | {"idle_ns": row["span_ns"] - covered_ns}

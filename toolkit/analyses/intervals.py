@@ -1,9 +1,13 @@
 """Exact arithmetic on sets of half-open intervals of int64 nanoseconds."""
 
-from typing import Self
+from functools import cached_property
+from typing import Any, Self
 
+import duckdb
 import numpy as np
 import numpy.typing as npt
+
+from toolkit.analyses import runner
 
 Ns = npt.NDArray[np.int64]
 
@@ -15,18 +19,28 @@ class Union:
         if np.any(ends < starts):
             raise ValueError("an interval ends before it starts")
         order = np.argsort(starts, kind="stable")
-        sorted_starts, reach = starts[order], np.maximum.accumulate(ends[order]) if len(starts) else ends
-        gaps = np.flatnonzero(sorted_starts[1:] > reach[:-1])
-        self.starts = sorted_starts[np.concatenate(([0], gaps + 1))] if len(starts) else starts
-        self.ends = reach[np.concatenate((gaps, [len(starts) - 1]))] if len(starts) else ends
-        self._before = np.concatenate(([0], np.cumsum(self.ends - self.starts)))
+        starts, reach = starts[order], ends[order]
+        np.maximum.accumulate(reach, out=reach)
+        # A new stretch begins where a start lies beyond all ends before it.
+        edge = np.full(len(starts) + 1, fill_value=True)
+        np.greater(starts[1:], reach[:-1], out=edge[1:-1])
+        self.starts, self.ends = starts[edge[:-1]], reach[edge[1:]]
+
+    @property
+    def ns(self) -> int:
+        """How much it covers."""
+        return int(np.sum(self.ends - self.starts))
+
+    @cached_property
+    def _before(self) -> Ns:
+        return np.concatenate(([0], np.cumsum(self.ends - self.starts)))
 
     def with_(self, other: Self) -> "Union":
         """The union of both."""
         return Union(np.concatenate((self.starts, other.starts)), np.concatenate((self.ends, other.ends)))
 
     def covered_ns(self, start_ns: int, end_ns: int) -> int:
-        """How much of [start_ns, end_ns) the union covers."""
+        """How much of [start_ns, end_ns) it covers."""
         return self._covered_until(end_ns) - self._covered_until(start_ns)
 
     def _covered_until(self, moment_ns: int) -> int:
@@ -34,3 +48,14 @@ class Union:
         if place == 0:
             return 0
         return int(self._before[place - 1]) + min(moment_ns, int(self.ends[place - 1])) - int(self.starts[place - 1])
+
+
+NOTHING = Union(np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
+def union_of(connection: duckdb.DuckDBPyConnection, analysis: str, **where: Any) -> Union:
+    """The union of the rows of an analysis with columns start_ns and end_ns whose other columns have these values."""
+    chosen = " AND ".join(f"{column} = ${column}" for column in where)
+    query = f"SELECT start_ns, end_ns FROM ({runner.text(analysis)}) WHERE {chosen}"  # noqa: S608 # our own texts
+    columns = connection.execute(query, where).fetchnumpy()
+    return Union(np.asarray(columns["start_ns"], dtype=np.int64), np.asarray(columns["end_ns"], dtype=np.int64))

@@ -10,12 +10,10 @@ from operator import itemgetter
 from typing import Any
 
 import duckdb
-import numpy as np
-import pyarrow.compute as pc
 from msgspec import Struct
 
 from toolkit.analyses import runner
-from toolkit.analyses.intervals import Union
+from toolkit.analyses.intervals import NOTHING, Union, union_of
 
 PARTS = ("Kernel", "Memcpy", "Memset", "Communication", "Runtime", "DataLoader", "CPU Exec")
 REST = "Other"
@@ -59,13 +57,10 @@ def _bounds(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], in
 
 def _first_of(connection: duckdb.DuckDBPyConnection, trace: int) -> list[Union]:
     """For each of PARTS, the union of its slices and those of all parts before it."""
-    table = connection.sql(f"FROM ({runner.text('step_parts')}) WHERE trace = $1", params=[trace]).to_arrow_table()
-    union, unions = Union(np.zeros(0, np.int64), np.zeros(0, np.int64)), []
+    unions = [NOTHING]
     for part in PARTS:
-        own = table.filter(pc.field("part") == part)
-        union = union.with_(Union(own["start_ns"].to_numpy(), own["end_ns"].to_numpy()))
-        unions.append(union)
-    return unions
+        unions.append(unions[-1].with_(union_of(connection, "step_parts", trace=trace, part=part)))
+    return unions[1:]
 
 
 def _parts(unions: Sequence[Union], start_ns: int, end_ns: int) -> dict[str, int]:

@@ -6,7 +6,7 @@
 SELECT
     trace,
     CASE
-        WHEN kind = 'kernel' AND regexp_matches(name, 'nccl|rccl', 'i') THEN 'Communication'
+        WHEN kind = 'kernel' AND (contains(lower(name), 'nccl') OR contains(lower(name), 'rccl')) THEN 'Communication'
         WHEN kind = 'kernel' THEN 'Kernel'
         WHEN kind = 'memcpy' THEN 'Memcpy'
         WHEN kind = 'memset' THEN 'Memset'
@@ -22,4 +22,3 @@ WHERE dur_ns IS NOT NULL AND NOT starts_with(name, 'ProfilerStep#')
     AND (kind IN ('kernel', 'memcpy', 'memset', 'launch', 'op')
         -- annotations are the user's own and hold anything; only those that PyTorch itself makes tell what ran
         OR kind = 'annotation' AND regexp_matches(name, '^(enumerate\(Data(Loader|Pipe)\)#|(nccl|gloo):)'))
-ORDER BY trace, part, start_ns

@@ -3,7 +3,7 @@
 Every list here has one entry an event, and a trace has millions: hence comprehensions and Arrow, and no call an event.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import compress
 from typing import Any, NamedTuple, TypeVar
 
@@ -17,7 +17,7 @@ from toolkit.ingest.columns import LONGEST_NS, Ns, ns_of_us, on_axis, repeating,
 from toolkit.ingest.kineto_events import Args, Instant, Memory, Named, Span
 
 # Kineto's categories, as files of today and of 2020 write them, to the store's kinds.
-HOST_KINDS: Mapping[str, str] = {
+HOST_KINDS = {
     "cpu_op": "op",
     "Operator": "op",
     "user_annotation": "annotation",
@@ -35,7 +35,7 @@ HOST_KINDS: Mapping[str, str] = {
     "privateuse1_runtime": "launch",
     "privateuse1_driver": "launch",
 }
-DEVICE_KINDS: Mapping[str, str] = {
+DEVICE_KINDS = {
     "kernel": "kernel",
     "Kernel": "kernel",
     "gpu_memcpy": "memcpy",
@@ -48,10 +48,10 @@ DEVICE_KINDS: Mapping[str, str] = {
 HOST, DEVICE = tuple(sorted(set(HOST_KINDS.values()))), tuple(sorted(set(DEVICE_KINDS.values())))
 KINDS = (*HOST, *DEVICE)
 KERNEL = KINDS.index("kernel")
-# By Kineto's category: the kind's number, one more for the profiler's own span around everything, which says nothing that
-# its events do not; every other category has the last.
+# By Kineto's category: the kind's number, one more for the profiler's own span around everything, which says nothing
+# that its events do not; every other category has the last.
 PROFILER, FOREIGN = len(KINDS), len(KINDS) + 1
-CODES = {name: KINDS.index(kind) for name, kind in {**HOST_KINDS, **DEVICE_KINDS}.items()} | {"Trace": PROFILER}
+CODES = {name: KINDS.index(kind) for name, kind in (HOST_KINDS | DEVICE_KINDS).items()} | {"Trace": PROFILER}
 MEMORY_EVENT = "[memory]"
 CPU_DEVICE_TYPE = 0
 

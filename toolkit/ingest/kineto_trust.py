@@ -1,9 +1,10 @@
 """What puts a Kineto trace in doubt: causality between launches and device work, and what the profiler says it lost."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,8 @@ from msgspec import Struct
 from toolkit.ingest.columns import Ns
 from toolkit.ingest.kineto_tables import KINDS, Timed
 
-Flags = npt.NDArray[np.bool_]
+# Launches and work are compared in as many shares of their correlations, so that the memory for it stays small.
+SHARES = 16
 
 # Copies and sets of no bytes run nothing on the device, so only launches of kernels must find their work.
 _LAUNCHES_KERNEL = re.compile(r"launch\w*kernel", re.IGNORECASE)
@@ -25,6 +27,8 @@ _LEFT_OUT = {
     "unusable_duration": "{} events tell no usable duration and count as lasting nothing.",
     "unusable_allocation": "{} memory events tell no moment or no size and are left out.",
 }
+_IS_LAUNCH = np.array([kind == "launch" for kind in KINDS])
+_IS_WORK = np.array([kind in {"kernel", "memcpy", "memset"} for kind in KINDS])
 
 
 class Finding(Struct, frozen=True):
@@ -36,51 +40,42 @@ class Finding(Struct, frozen=True):
     untrusted: bool = True
 
 
-class Calls(NamedTuple):
-    """Launches, or device work: correlation, start, and whether its name is that of a kernel launch."""
-
-    correlation: Ns
-    ts_ns: Ns
-    kernel: Flags
-
-
-_IS_LAUNCH = np.array([kind == "launch" for kind in KINDS])
-_IS_WORK = np.array([kind in {"kernel", "memcpy", "memset"} for kind in KINDS])
-_NO_CALLS = Calls(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, bool))
-
-
 class Causality:
-    """Gathers launches and device work while a trace is read, 17 bytes each, and compares them at the end."""
+    """Gathers launches and device work while a trace is read, 16 bytes each, and compares them at the end."""
 
     def __init__(self) -> None:
-        self._launches = [_NO_CALLS]
-        self._work = [_NO_CALLS]
+        # array grows in place; lists of small arrays would leave the heap in pieces, and have to be joined
+        self._launches, self._launched_ns, self._kernel_launches = array("q"), array("q"), array("q")
+        self._work, self._worked_ns = array("q"), array("q")
 
     def note(self, timed: Timed, correlation: pa.Int64Array) -> None:
         """Notes the calls of runtime and driver, and kernels, copies and sets, that name a correlation."""
         correlations, named = np.asarray(correlation.fill_null(0)), np.asarray(correlation.is_valid())
         launches = np.flatnonzero(_IS_LAUNCH[timed.codes] & named)
-        of_kernels = [launches_kernel(timed.spans[place].name) for place in launches.tolist()]
-        self._launches.append(Calls(correlations[launches], timed.ts_ns[launches], np.array(of_kernels, dtype=bool)))
+        of_kernels = [place for place in launches.tolist() if launches_kernel(timed.spans[place].name)]
+        self._launches.frombytes(correlations[launches].tobytes())
+        self._launched_ns.frombytes(timed.ts_ns[launches].tobytes())
+        self._kernel_launches.frombytes(correlations[np.array(of_kernels, dtype=np.int64)].tobytes())
         work = np.flatnonzero(_IS_WORK[timed.codes] & named)
-        self._work.append(Calls(correlations[work], timed.ts_ns[work], np.zeros(len(work), dtype=bool)))
+        self._work.frombytes(correlations[work].tobytes())
+        self._worked_ns.frombytes(timed.ts_ns[work].tobytes())
 
     def findings(self) -> Iterator[Finding]:
         """Work before its launch, launches without their kernel, work without its launch."""
-        launches, work = _joined(self._launches), _joined(self._work)
-        if not len(launches.correlation):
-            return
-        order = np.argsort(launches.correlation, kind="stable")
-        sorted_ids = launches.correlation[order]
-        place = np.minimum(np.searchsorted(sorted_ids, work.correlation), len(sorted_ids) - 1)
-        found = sorted_ids[place] == work.correlation
-        early = int(np.count_nonzero(found & (work.ts_ns < launches.ts_ns[order][place])))
+        launches, launched_ns, kernels = _ns(self._launches), _ns(self._launched_ns), _ns(self._kernel_launches)
+        work, worked_ns = _ns(self._work), _ns(self._worked_ns)
+        early = lost = alone = 0
+        for share in range(SHARES):
+            own, called = work % SHARES == share, launches % SHARES == share
+            order = np.argsort(launches[called], kind="stable")
+            places, found = _places(launches[called][order], work[own])
+            early += int(np.count_nonzero(worked_ns[own][found] < launched_ns[called][order][places[found]]))
+            alone += int(np.count_nonzero(~found))
+            lost += int(np.count_nonzero(~_places(np.sort(work[own]), kernels[kernels % SHARES == share])[1]))
         yield Finding("clock_violation", early, f"{early} device slices start before the call that launched them.")
-        lost = int(np.count_nonzero(launches.kernel & ~np.isin(launches.correlation, work.correlation)))
         yield Finding("unmatched_launch", lost, f"{lost} kernel launches have no kernel in the trace.")
-        alone = len(found) - int(np.count_nonzero(found))
         message = f"{alone} device slices were launched by no call in the trace, most likely before it began."
-        yield Finding("unlaunched_work", alone, message, untrusted=False)
+        yield Finding("unlaunched_work", alone if len(launches) else 0, message, untrusted=False)
 
 
 def dropped_events(metadata: Mapping[str, Any]) -> Iterator[Finding]:
@@ -124,5 +119,13 @@ def launches_kernel(name: str) -> bool:
     return bool(_LAUNCHES_KERNEL.search(name))
 
 
-def _joined(calls: Sequence[Calls]) -> Calls:
-    return Calls(*(np.concatenate(column) for column in zip(*calls, strict=True)))
+def _ns(numbers: "array[int]") -> Ns:
+    return np.frombuffer(numbers, dtype=np.int64)
+
+
+def _places(ordered: Ns, wanted: Ns) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+    """Where each wanted value first stands among the ordered ones, and whether it does."""
+    places = np.searchsorted(ordered, wanted)
+    found = places < len(ordered)
+    found[found] = ordered[places[found]] == wanted[found]
+    return places, found

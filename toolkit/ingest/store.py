@@ -29,7 +29,7 @@ TEXT_COLUMNS = {
     table: [column.name for column in columns if column.type == "VARCHAR"] for table, columns in schema.TABLES.items()
 }
 # Row groups this large compress well and are quick to scan; two of them, one being written, stay in memory.
-GROUP_ROWS = 1 << 17
+GROUP_ROWS = 1 << 16
 
 
 class StoreWriter:

@@ -3,21 +3,19 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from toolkit.analyses.summary import Epoch, Gap, Summary
+from toolkit.reports.tables import UNKNOWN, bar, mebibytes, milliseconds, share, table
 from toolkit.spec import RunSpec
 
 # The order in which a training loop meets them.
 PARTS = (
     "data_wait", "host_to_device", "compile", "compute", "validation", "callbacks", "checkpoint", "profiler", "other",
 )  # fmt: skip
-BAR_WIDTH = 12
-UNKNOWN = "–"
 TOP_OPERATORS = 10
 SHOWN_METRICS = {"cpu", "rss", "power", "memory_used", "utilisation", "temperature"}
 
@@ -75,15 +73,18 @@ def _timing(spec: RunSpec, summary: Summary) -> Iterable[Text]:
     for steps in summary.steps:
         if steps.pass_name == "time" and steps.epoch is None and steps.median_ns:
             throughput = spec.batch * 1e9 / steps.median_ns
-            spread = f"{_ms(steps.p10_ns)} to {_ms(steps.p90_ns)} from p10 to p90, {steps.steps} steps"
-            line = Text.assemble("step ", (f"{_ms(steps.median_ns)} ms", "bold"), f" median ({spread}) · ")
+            spread = (
+                f"{milliseconds(steps.p10_ns)} to {milliseconds(steps.p90_ns)} from p10 to p90, {steps.steps} steps"
+            )
+            line = Text.assemble("step ", (f"{milliseconds(steps.median_ns)} ms", "bold"), f" median ({spread}) · ")
             line.append(f"{throughput:,.0f} samples/s", "bold")
             if steps.compiled_steps:
                 line.append(f" · {steps.compiled_steps} steps that compiled left out")
             yield line
     cost = summary.profiler_cost
     if cost:
-        medians = f"median step {_ms(cost.profile_median_ns)} ms under it, {_ms(cost.time_median_ns)} ms without"
+        under, without = milliseconds(cost.profile_median_ns), milliseconds(cost.time_median_ns)
+        medians = f"median step {under} ms under it, {without} ms without"
         yield Text(f"profiler cost ×{cost.ratio:.2f} ({medians}; one process each)")
     figures = [f"{scalar.name} {scalar.value:.3f}" for scalar in _last_scalars(summary)]
     if figures:
@@ -106,18 +107,18 @@ def _ledger(pass_name: str, epochs: Sequence[Epoch], gaps: Sequence[Gap]) -> Tab
     last = columns[-1][0]
     if gaps:
         columns.append(("between epochs", [gap.parts_ns for gap in gaps]))
-    table = _table(f"Epoch ledger, {pass_name} pass, ms", "part", *(title for title, _ in columns), f"share of {last}")
+    found = table(f"Epoch ledger, {pass_name} pass, ms", "part", *(title for title, _ in columns), f"share of {last}")
     means = {title: _mean_parts(entries) for title, entries in columns}
     whole = sum(means[last].values())
     for part in [*PARTS, *sorted({part for mean in means.values() for part in mean} - set(PARTS))]:
         if any(part in mean for mean in means.values()):
-            figures = [_ms(mean.get(part)) for mean in means.values()]
-            table.add_row(part.replace("_", " "), *figures, _bar(_share(means[last].get(part, 0), whole)))
-    table.add_section()
-    table.add_row("wall", *(_ms(sum(mean.values())) for mean in means.values()), "", style="bold")
+            figures = [milliseconds(mean.get(part)) for mean in means.values()]
+            found.add_row(part.replace("_", " "), *figures, bar(share(means[last].get(part, 0), whole)))
+    found.add_section()
+    found.add_row("wall", *(milliseconds(sum(mean.values())) for mean in means.values()), "", style="bold")
     if not all(epoch.complete for epoch in epochs):
-        table.caption = "The last epoch was cut off."
-    return table
+        found.caption = "The last epoch was cut off."
+    return found
 
 
 def _mean_parts(entries: Sequence[dict[str, int]]) -> dict[str, int]:
@@ -126,49 +127,49 @@ def _mean_parts(entries: Sequence[dict[str, int]]) -> dict[str, int]:
 
 
 def _inference(summary: Summary) -> Table:
-    table = _table("Inference, host memory to host memory, ms", "batch", "p50", "p90", "worst", "samples/s", "requests")
+    found = table("Inference, host memory to host memory, ms", "batch", "p50", "p90", "worst", "samples/s", "requests")
     for entry in summary.inference:
-        latencies = [_ms(ns) for ns in (entry.p50_ns, entry.p90_ns, entry.worst_ns)]
-        table.add_row(str(entry.batch), *latencies, f"{entry.samples_per_s:,.0f}", str(entry.requests))
-    return table
+        latencies = [milliseconds(ns) for ns in (entry.p50_ns, entry.p90_ns, entry.worst_ns)]
+        found.add_row(str(entry.batch), *latencies, f"{entry.samples_per_s:,.0f}", str(entry.requests))
+    return found
 
 
 def _devices(summary: Summary) -> Iterable[Table]:
     for device in summary.devices:
-        table = _table(f"Device {device.device}, trace {device.trace}, ms", "part", "time", "share of span")
+        found = table(f"Device {device.device}, trace {device.trace}, ms", "part", "time", "share of span")
         parts = {
             "compute": device.compute_ns, "exposed communication": device.exposed_comm_ns,
             "exposed memory traffic": device.exposed_memory_ns, "idle": device.idle_ns,
         }  # fmt: skip
         for part, ns in parts.items():
-            table.add_row(part, _ms(ns), _bar(_share(ns, device.span_ns)))
+            found.add_row(part, milliseconds(ns), bar(share(ns, device.span_ns)))
         for category, ns in sorted(device.categories.items(), key=lambda item: -item[1]):
-            table.add_row(f"  kernels: {category}", _ms(ns), _bar(_share(ns, device.kernel_sum_ns)))
-        yield table
+            found.add_row(f"  kernels: {category}", milliseconds(ns), bar(share(ns, device.kernel_sum_ns)))
+        yield found
 
 
 def _operators(summary: Summary) -> Table:
     title = "Host time by operator, profiled window, all threads, ms"
-    table = _table(title, "operator", "own", "total", "calls", "share of own")
+    found = table(title, "operator", "own", "total", "calls", "share of own")
     for operator in summary.operators[:TOP_OPERATORS]:
-        figures = [_ms(operator.self_ns), _ms(operator.total_ns), f"{operator.calls:,}"]
-        table.add_row(escape(operator.operator), *figures, _bar(operator.share))
-    return table
+        figures = [milliseconds(operator.self_ns), milliseconds(operator.total_ns), f"{operator.calls:,}"]
+        found.add_row(escape(operator.operator), *figures, bar(operator.share))
+    return found
 
 
 def _allocators(summary: Summary) -> Table:
     title = "Allocator events, profiled window, MiB"
-    table = _table(title, "allocator", "events", "allocated", "largest", "peak in use", "peak reserved")
+    found = table(title, "allocator", "events", "allocated", "largest", "peak in use", "peak reserved")
     for entry in summary.allocators:
         name = " ".join(escape(word) for word in (entry.allocator, entry.device) if word)
         sizes = [entry.allocated_bytes, entry.largest_bytes, entry.peak_in_use_bytes, entry.peak_reserved_bytes]
-        table.add_row(name, f"{entry.allocations + entry.frees:,}", *(_reading(size, "B") for size in sizes))
-    return table
+        found.add_row(name, f"{entry.allocations + entry.frees:,}", *map(mebibytes, sizes))
+    return found
 
 
 def _samples(spec: RunSpec, summary: Summary) -> Table:
     """Each metric of the unprofiled pass where there is one: over the whole pass, and its mean by epoch."""
-    table = _table(f"Samplers, {spec.passes[0]} pass", "reading", "mean", "least", "most", "readings", "mean by epoch")
+    found = table(f"Samplers, {spec.passes[0]} pass", "reading", "mean", "least", "most", "readings", "mean by epoch")
     wanted = [entry for entry in summary.samples if entry.pass_name == spec.passes[0] and entry.metric in SHOWN_METRICS]
     for whole in (entry for entry in wanted if entry.epoch is None):
         mine = [entry for entry in wanted if (entry.device, entry.metric) == (whole.device, whole.metric)]
@@ -176,35 +177,14 @@ def _samples(spec: RunSpec, summary: Summary) -> Table:
         name = f"gpu {whole.device} {whole.metric}" if whole.device else whole.metric
         unit = "MiB" if whole.unit == "B" else whole.unit
         figures = [_reading(value, whole.unit) for value in (whole.mean, whole.least, whole.most)]
-        table.add_row(f"{name}, {unit}", *figures, str(whole.readings), epochs)
-    return table
+        found.add_row(f"{name}, {unit}", *figures, str(whole.readings), epochs)
+    return found
 
 
 def _missing(summary: Summary) -> Iterable[Text]:
     reasons = {f"{entry.source} {entry.metric}: {entry.reason}": None for entry in summary.unavailable}
     if reasons:
         yield Text("Unavailable here: " + "; ".join(reasons), "dim")
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, caption_justify="left")
-    for number, column in enumerate(columns):
-        textual = number == 0 or column.startswith(("share", "mean by"))
-        table.add_column(column, justify="left" if textual else "right", overflow="fold")
-    return table
-
-
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0
-
-
-def _bar(share: float) -> Text:
-    filled = round(share * BAR_WIDTH)
-    return Text(f"{'█' * filled}{'·' * (BAR_WIDTH - filled)} {share:6.1%}", no_wrap=True)
-
-
-def _ms(ns: int | None) -> str:
-    return UNKNOWN if ns is None else f"{ns / 1e6:,.2f}"
 
 
 def _us(ns: int | None) -> str:
@@ -214,4 +194,4 @@ def _us(ns: int | None) -> str:
 def _reading(value: float | None, unit: str) -> str:
     if value is None:
         return UNKNOWN
-    return f"{value / 2**20:,.1f}" if unit == "B" else f"{value:,.1f}"
+    return mebibytes(value) if unit == "B" else f"{value:,.1f}"

@@ -1,0 +1,162 @@
+"""`hwprof analyze`: the command line over traces that people bring."""
+
+import gzip
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.test_cli import HWPROF, REPO
+
+SHARED = REPO.parent / "shared" / "traces"
+EXPECTED: dict[str, Any] = json.loads((SHARED / "expected.json").read_text()) if SHARED.exists() else {}
+needs_traces = pytest.mark.skipif(not EXPECTED, reason="the shared traces are not beside the repository")
+HOSTILE = "[bold]<img src=x onerror=alert(1)>\x1b[31m'; DROP TABLE slices; --/../../etc"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder of these tests' own."""
+    return tmp_path_factory.mktemp("cache")
+
+
+def analyze(cache: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command as a person runs it."""
+    environment = os.environ | {"XDG_CACHE_HOME": str(cache), "COLUMNS": "200"}
+    command = [HWPROF, "analyze", *arguments]
+    return subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True, check=False)
+
+
+def trace_of(*kernels: tuple[str, int, int], rank: int | None = None, world_size: int = 2) -> dict[str, Any]:
+    """A Kineto trace of kernels (name, start µs, duration µs) with their launches."""
+    events: list[dict[str, Any]] = []
+    for number, (name, start, duration) in enumerate(kernels):
+        event = {"ph": "X", "ts": start, "dur": duration, "args": {"correlation": number, "device": 0, "stream": 7}}
+        events.append(event | {"cat": "kernel", "name": name, "pid": 0, "tid": 7})
+        launch = {"ph": "X", "ts": start - 1, "dur": 1, "args": {"correlation": number}, "pid": 1, "tid": 1}
+        events.append(launch | {"cat": "cuda_runtime", "name": "cudaLaunchKernel"})
+    trace: dict[str, Any] = {"deviceProperties": [{"id": 0}], "traceEvents": events}
+    if rank is not None:
+        trace["distributedInfo"] = {"rank": rank, "world_size": world_size, "backend": "nccl"}
+    return trace
+
+
+def written(folder: Path, name: str, trace: Any) -> Path:
+    """A trace file."""
+    path = folder / f"{name}.pt.trace.json.gz"
+    path.write_bytes(gzip.compress(json.dumps(trace).encode(), mtime=0))
+    return path
+
+
+@needs_traces
+@pytest.mark.parametrize("file", EXPECTED.get("kineto", {}))
+def test_shared_traces_have_their_published_figures(cache: Path, file: str) -> None:
+    """Every device figure equals the reference to the nanosecond, through the command line."""
+    answer = analyze(cache, SHARED / file, "--json")
+    assert answer.returncode == 0, answer.stderr
+    (trace,) = json.loads(answer.stdout)["traces"]
+    assert trace["path"] == str(SHARED / file)
+    assert trace["format"] == "kineto"
+    wanted = EXPECTED["kineto"][file]
+    found = {device["device"]: device for device in trace["devices"]}
+    assert {device: {name: found[device][name] for name in figures} for device, figures in wanted.items()} == wanted
+
+
+@needs_traces
+def test_a_trace_without_gpu_work_where_there_should_be_some_is_not_trusted(cache: Path) -> None:
+    """The verdict and its reason are in the JSON and in the report."""
+    path = SHARED / "kineto" / "a100_cupti_ranges_no_kernels.pt.trace.json.gz"
+    (trace,) = json.loads(analyze(cache, path, "--json").stdout)["traces"]
+    assert not trace["trusted"]
+    assert any(warning.startswith("no_kernels") for warning in trace["warnings"])
+    assert "NOT TRUSTED" in analyze(cache, path).stdout
+
+
+@needs_traces
+@pytest.mark.parametrize("name", EXPECTED.get("must_be_rejected", []))
+def test_a_corrupt_trace_is_one_clear_line(cache: Path, name: str) -> None:
+    """It names the file, and nothing of it is kept."""
+    before = list((cache / "hwprof" / "stores").glob("*"))
+    answer = analyze(cache, SHARED / name)
+    assert answer.returncode != 0
+    assert name.rpartition("/")[2] in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
+    assert list((cache / "hwprof" / "stores").glob("*")) == before
+
+
+def test_the_json_follows_the_contract(cache: Path, tmp_path: Path) -> None:
+    """The names that other tools build on, integers for nanoseconds, the device's number as text."""
+    path = written(tmp_path, "one", trace_of(("ampere_sgemm", 10, 10), ("elementwise_kernel", 30, 10)))
+    (trace,) = json.loads(analyze(cache, path, "--json").stdout)["traces"]
+    assert {"path", "format", "trusted", "warnings", "devices", "steps", "memory"} <= set(trace)
+    (device,) = trace["devices"]
+    assert device["device"] == "0"
+    assert (device["span_ns"], device["busy_ns"], device["idle_ns"]) == (30_000, 20_000, 10_000)
+    (stream,) = trace["streams"]
+    assert (stream["host_wait_ns"], stream["kernel_wait_ns"], stream["other_ns"]) == (10_000, 0, 0)
+    (attribution,) = trace["kernels_by"]
+    assert attribution["kernel_sum_ns"] == sum(part["kernel_ns"] for part in attribution["operators"])
+
+
+def test_a_folder_of_ranks_is_one_table_with_the_missing_named(cache: Path, tmp_path: Path) -> None:
+    """A row a rank, how much communication was hidden, and who is not there."""
+    written(tmp_path, "rank0", trace_of(("gemm", 10, 10), ("ncclAllReduce", 15, 10), rank=0, world_size=3))
+    written(tmp_path, "rank2", trace_of(("gemm", 9_010, 10), ("ncclAllReduce", 9_020, 10), rank=2, world_size=3))
+    (tmp_path / "notes.txt").write_text("no trace")
+    analysis = json.loads(analyze(cache, tmp_path, "--json").stdout)
+    assert analysis["ranks"] == {"ranks": [0, 2], "world_size": 3, "missing": [1]}
+    hidden = [(d["comm_ns"], d["exposed_comm_ns"]) for trace in analysis["traces"] for d in trace["devices"]]
+    assert hidden == [(10_000, 5_000), (10_000, 10_000)]
+    report = analyze(cache, tmp_path).stdout
+    assert "50.0%" in report
+    assert "Missing of 3 ranks: 1" in report
+
+
+def test_a_trace_is_read_once(cache: Path, tmp_path: Path) -> None:
+    """The same content, under another name too, is answered from the store kept of it."""
+    content = trace_of(("once", 10, 10))
+    analyze(cache, written(tmp_path, "first", content))
+    stores = set((cache / "hwprof" / "stores").glob("*"))
+    second = analyze(cache, written(tmp_path, "second", content), "--json")
+    assert json.loads(second.stdout)["traces"][0]["path"].endswith("second.pt.trace.json.gz")
+    assert set((cache / "hwprof" / "stores").glob("*")) == stores
+
+
+def test_hostile_names_are_data(cache: Path, tmp_path: Path) -> None:
+    """Markup, terminal escapes and SQL in a kernel's name change nothing, and no escape reaches the terminal."""
+    path = written(tmp_path, "hostile", trace_of((HOSTILE, 10, 10)))
+    (trace,) = json.loads(analyze(cache, path, "--json").stdout)["traces"]
+    assert trace["devices"][0]["categories"] == {"other": 10_000}
+    assert "\x1b" not in analyze(cache, path).stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("absent.json", None, "There is no"),
+        ("empty.json", b"", "empty.json"),
+        ("cut.pt.trace.json.gz", gzip.compress(b'{"traceEvents": [{"ph": "X"')[:-9], "cut.pt.trace.json.gz"),
+        ("prose.txt", b"not a trace", "is no trace that hwprof knows"),
+    ],
+)
+def test_what_is_no_trace_is_one_clear_line(
+    cache: Path, tmp_path: Path, name: str, content: bytes | None, said: str
+) -> None:
+    """The file and the remedy, exit code 2, no traceback."""
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    answer = analyze(cache, path)
+    assert answer.returncode == 2
+    assert said in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
+
+
+def test_an_empty_folder_says_so(cache: Path, tmp_path: Path) -> None:
+    """A folder without traces names the formats that would be read."""
+    answer = analyze(cache, tmp_path)
+    assert answer.returncode == 2
+    assert "holds no trace. Known formats: " in answer.stderr
