@@ -109,7 +109,9 @@ def strings(texts: Sequence[str]) -> pa.StringArray:
 def repeating(values: Sequence[V], text: Callable[[V], str | None]) -> pa.StringArray:
     """`text` of each value as a column, called once for each distinct one."""
     numbers = {value: number for number, value in enumerate(set(values))}
+    texts = pa.array([text(value) for value in numbers], pa.string())
+    if len(numbers) == 1:
+        return pa.repeat(texts[0], len(values))
     codes = [numbers[value] for value in values]
     few = len(numbers) <= 1 << 8  # then bytes hold the codes, and need no conversion
-    places = np.frombuffer(bytes(codes), dtype=np.uint8) if few else np.array(codes, dtype=np.int32)
-    return pa.array([text(value) for value in numbers], pa.string()).take(pa.array(places))
+    return texts.take(pa.array(np.frombuffer(bytes(codes), dtype=np.uint8) if few else np.array(codes, dtype=np.int32)))

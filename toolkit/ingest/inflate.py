@@ -1,4 +1,4 @@
-"""A file's content in blocks of about a megabyte, inflated where it is gzip, within a stated limit."""
+"""A file's content in blocks of some megabytes, inflated where it is gzip, within a stated limit."""
 
 import os
 import zlib
@@ -9,12 +9,12 @@ from typing import BinaryIO
 
 from toolkit.errors import HwprofError
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 4 << 20
 LIMIT_VARIABLE = "HWPROF_MAX_INFLATED_BYTES"
 DEFAULT_LIMIT_BYTES = 16 << 30
 GZIP_MAGIC = b"\x1f\x8b"
 GZIP_WINDOW = 16 + zlib.MAX_WBITS
-READ_BYTES = 1 << 17
+READ_BYTES = 1 << 18
 DAMAGED = "Take the file again from where it was written: it was cut off or damaged on the way."
 
 

@@ -18,6 +18,8 @@ from toolkit.errors import HwprofError
 T = TypeVar("T")
 
 KEY = b'"traceEvents"'
+# Small enough that a piece and what is decoded from it stay in a core's cache.
+PIECE_BYTES = 1 << 20
 LARGEST_BYTES = 64 << 20
 DEEPEST = 512
 REPAIR = "Export it again from the profiler: it was cut off or edited, or it is no trace."
@@ -56,21 +58,21 @@ class EventArray(Generic[T]):
             raise self._error("a text in it is not UTF-8") from error
 
     def _pieces(self) -> Iterator[T]:
-        text = self._head()
-        border, first, closed = _border(text), True, False
+        text, at, closed = self._head(), 0, False
+        border, first = _border(text), True
         while not closed:
-            while (found := self._piece(text, border)) is None:
-                text = self._grow(text)
+            if len(text) - at < PIECE_BYTES:
+                text, at = text[at:] + self._next_block(), 0
+            while (found := self._piece(text, at, border)) is None:
+                text, at = self._grow(text[at:]), 0
             value, end = found
             closed = text[end : end + 1] == b"]"
-            if _skip_blank(text) == end and not (first and closed):
+            if _skip_blank(text, at) == end and not (first and closed):
                 raise self._error("an element is missing beside a comma")
             first = False
             yield value
-            text = text[end + 1 :]
-            if not closed:
-                text += self._next_block()
-        self.metadata = self._members(text)
+            at = end + 1
+        self.metadata = self._members(text[at:])
 
     def _head(self) -> bytes:
         """Reads to the array's opening bracket and keeps what stands before it; gives what follows."""
@@ -82,25 +84,25 @@ class EventArray(Generic[T]):
         self._before = text[:start]
         return text[start:]
 
-    def _piece(self, text: bytes, border: bytes) -> tuple[T, int] | None:
-        """The first elements, decoded, and where the comma or bracket behind them stands; None if they are cut off."""
-        guess = text.rfind(border) if self._more else -1
+    def _piece(self, text: bytes, at: int, border: bytes) -> tuple[T, int] | None:
+        """The elements from `at` on, decoded, and where the comma or bracket behind them stands; None if cut off."""
+        guess = text.rfind(border, at, at + PIECE_BYTES)
         if guess >= 0:
             end = guess + border.index(b",")
             try:
-                return self._decoded(text, end), end
+                return self._decoded(text, at, end), end
             except msgspec.DecodeError:
                 pass  # the cut is wrong, or the text is: the scanner tells which
-        true_end = _elements_end(text)
+        true_end = _elements_end(text, at)
         if true_end is None:
             return None
         try:
-            return self._decoded(text, true_end), true_end
+            return self._decoded(text, at, true_end), true_end
         except msgspec.DecodeError as error:
             raise self._error(str(error)) from error
 
-    def _decoded(self, text: bytes, end: int) -> T:
-        piece = b"".join((b"[", memoryview(text)[:end], b"]"))
+    def _decoded(self, text: bytes, at: int, end: int) -> T:
+        piece = b"".join((b"[", memoryview(text)[at:end], b"]"))
         try:
             return self._decode(piece)
         except msgspec.DecodeError:
@@ -169,10 +171,10 @@ def _array_start(text: bytes) -> int | None:
     return None
 
 
-def _elements_end(text: bytes) -> int | None:
-    """Where the array closes, else the last comma between its elements, else None; `text` begins at an element."""
+def _elements_end(text: bytes, at: int) -> int | None:
+    """Where the array closes, else the last comma between its elements, else None; at `at` an element begins."""
     depth, last = 0, None
-    for token in _TOKEN.finditer(text):
+    for token in _TOKEN.finditer(text, at):
         if token[0] == b'"':  # a string that the text cuts off
             return last
         if token[0] == b"," and depth == 0:
@@ -191,9 +193,9 @@ def _deeper(depth: int, token: bytes) -> int:
     return depth - 1 if token in (b"}", b"]") else depth
 
 
-def _skip_blank(text: bytes) -> int:
-    found = _BLANK.match(text)
-    return found.end() if found else 0
+def _skip_blank(text: bytes, at: int = 0) -> int:
+    found = _BLANK.match(text, at)
+    return found.end() if found else at
 
 
 def _without_nan(text: bytes) -> bytes:

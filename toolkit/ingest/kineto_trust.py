@@ -14,8 +14,8 @@ from msgspec import Struct
 from toolkit.ingest.columns import Ns
 from toolkit.ingest.kineto_tables import KINDS, Timed
 
-# Launches and work are compared in as many shares of their correlations, so that the memory for it stays small.
-SHARES = 16
+# Launches and work are compared in as many shares of their correlations, a power of two: it takes less memory.
+SHARES = 1 << 4
 
 # Copies and sets of no bytes run nothing on the device, so only launches of kernels must find their work.
 _LAUNCHES_KERNEL = re.compile(r"launch\w*kernel", re.IGNORECASE)
@@ -66,12 +66,12 @@ class Causality:
         work, worked_ns = _ns(self._work), _ns(self._worked_ns)
         early = lost = alone = 0
         for share in range(SHARES):
-            own, called = work % SHARES == share, launches % SHARES == share
+            own, called = work & (SHARES - 1) == share, launches & (SHARES - 1) == share
             order = np.argsort(launches[called], kind="stable")
             places, found = _places(launches[called][order], work[own])
             early += int(np.count_nonzero(worked_ns[own][found] < launched_ns[called][order][places[found]]))
             alone += int(np.count_nonzero(~found))
-            lost += int(np.count_nonzero(~_places(np.sort(work[own]), kernels[kernels % SHARES == share])[1]))
+            lost += int(np.count_nonzero(~_places(np.sort(work[own]), kernels[kernels & (SHARES - 1) == share])[1]))
         yield Finding("clock_violation", early, f"{early} device slices start before the call that launched them.")
         yield Finding("unmatched_launch", lost, f"{lost} kernel launches have no kernel in the trace.")
         message = f"{alone} device slices were launched by no call in the trace, most likely before it began."
