@@ -20,7 +20,7 @@ from toolkit.analyses.device_time import device_time
 from toolkit.analyses.step_parts import step_parts
 from toolkit.errors import HwprofError
 from toolkit.ingest import inflate, json_chunks, kineto
-from toolkit.ingest.columns import LATEST_NS, ns_of_us, strings
+from toolkit.ingest.columns import LATEST_NS, LONGEST_NS, ns_of_us, strings
 from toolkit.ingest.json_chunks import EventArray
 from toolkit.ingest.store import StoreWriter, connect
 
@@ -244,6 +244,47 @@ def test_texts_become_a_column(texts: list[str]) -> None:
     assert strings(texts).to_pylist() == texts
 
 
+MICROSECONDS = (
+    st.integers(0, 10**16).map(str)
+    | st.decimals(0, 10**13, places=3).map(str)
+    | st.decimals(0, 10**13, places=5).map(lambda us: f"{us:f}")
+)
+SPANS = st.fixed_dictionaries(
+    {
+        "ph": st.just('"X"'),
+        "cat": st.sampled_from(["cpu_op", "kernel", "Memcpy", "python_function", "cuda_sync", "ac2g"]).map(json.dumps),
+        "name": (st.text(max_size=5) | st.sampled_from(NASTY)).map(json.dumps),
+        "pid": st.sampled_from(["0", "7", '"Spans"']),
+        "tid": st.sampled_from(["1", '"stream 7"', '"é"']),
+        "ts": MICROSECONDS,
+        "dur": MICROSECONDS,
+    }
+).flatmap(lambda span: st.permutations(list(span.items())).map(dict))
+STORED = {"cpu_op": "op", "kernel": "kernel", "Memcpy": "memcpy", "python_function": "python", "cuda_sync": "sync"}
+
+
+@given(spans=st.lists(SPANS, max_size=6), space=st.sampled_from(["", " ", "\n  "]), size=st.integers(1, 200))
+def test_spans_are_those_of_a_plain_json_reader(
+    spans: list[dict[str, str]], space: str, size: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Whatever the order of keys, numbers, names and white space: the slices are what json and fractions make of it."""
+    objects = ["{" + f",{space}".join(f'"{key}":{space}{value}' for key, value in span.items()) + "}" for span in spans]
+    text = f'{{"traceEvents":{space}[{f",{space}".join([json.dumps(LAUNCH), *objects])}{space}]}}'
+    folder = tmp_path_factory.mktemp("spans")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_chunks, "PIECE_BYTES", size)
+        patch.setattr(inflate, "BLOCK_BYTES", size)
+        connection = read(write(folder, text.encode()))
+    plain = [json.loads(each, parse_float=Fraction, parse_int=Fraction) for each in objects]
+    wanted = [
+        (STORED[span["cat"]], span["name"], round(span["ts"] * 1000), round(span["dur"] * 1000))
+        for span in plain
+        if span["cat"] in STORED and round(span["ts"] * 1000) < LATEST_NS and round(span["dur"] * 1000) < LONGEST_NS
+    ]
+    slices = "SELECT kind, name, ts_ns, dur_ns FROM slices WHERE kind != 'launch' AND dur_ns IS NOT NULL"
+    assert sorted(rows(connection, slices)) == sorted(wanted)
+
+
 @needs_traces
 @pytest.mark.parametrize("file", EXPECTED)
 def test_real_traces_warn_of_what_is_wrong_with_them(file: str, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -462,7 +503,7 @@ EDITS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(seed=st.sampled_from(SEEDS), edits=EDITS, packed=st.sampled_from(["no", "before", "after"]))
 def test_no_damage_makes_anything_but_an_error(
     seed: bytes, edits: list[tuple[int, int, bytes]], packed: str, tmp_path_factory: pytest.TempPathFactory
