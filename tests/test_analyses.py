@@ -13,6 +13,7 @@ from toolkit.analyses import operators, runner
 from toolkit.analyses.summary import summarise
 from toolkit.errors import HwprofError
 from toolkit.ingest.store import StoreWriter, connect
+from toolkit.reports import summary_json
 
 MS = 1_000_000
 
@@ -125,16 +126,16 @@ TRACES = [{"trace": 0, "pass_name": "time", "path": "t", "format": "kineto", "ev
 
 def test_annotations_inside_their_marks_are_trusted(tmp_path: Path) -> None:
     """Residuals are the larger distance of an annotation's ends from its mark's; nothing is violated."""
-    slices = [annotation(4, 10 * MS + 2_000, 38 * MS - 1_000), annotation(6, 41 * MS + 3_000, 60 * MS - 9_000)]
+    slices = [
+        annotation(4, 10 * MS + 2_000, 38 * MS - 1_000),
+        annotation(5, 40 * MS + 1_000, 60 * MS - 1_000),
+        annotation(6, 41 * MS + 3_000, 60 * MS - 9_000),
+    ]
     with store(tmp_path, marks=TWO_STEPS, slices=slices, traces=TRACES) as connection:
         row = runner.run(connection, "alignment")[0]
         assert summarise(connection).trusted
-    assert (row["brackets"], row["median_residual_ns"], row["worst_residual_ns"], row["violations"]) == (
-        2,
-        2_000,
-        9_000,
-        0,
-    )
+    figures = (row["brackets"], row["median_residual_ns"], row["worst_residual_ns"], row["violations"])
+    assert figures == (3, 2_000, 9_000, 0)
 
 
 def test_an_annotation_before_its_bracket_makes_the_trace_untrusted(tmp_path: Path) -> None:
@@ -146,6 +147,49 @@ def test_an_annotation_before_its_bracket_makes_the_trace_untrusted(tmp_path: Pa
     assert (row["violations"], row["worst_violation_ns"]) == (1, MS)
     assert not summary.trusted
     assert [warning.code for warning in summary.warnings] == ["clock_violation"]
+
+
+def test_annotations_that_the_trace_lost_make_it_untrusted(tmp_path: Path) -> None:
+    """A mark of the profiled window without its annotation is counted and named."""
+    slices = [annotation(4, 10 * MS, 38 * MS), annotation(6, 41 * MS, 60 * MS)]
+    with store(tmp_path, marks=TWO_STEPS, slices=slices, traces=TRACES) as connection:
+        summary = summarise(connection)
+    assert [(warning.code, warning.count) for warning in summary.warnings] == [("missing_annotations", 1)]
+
+
+def test_a_profile_pass_without_a_trace_is_untrusted(tmp_path: Path) -> None:
+    """So is a pass that was cut off: both stand among the warnings."""
+    rows = [mark(1, None, "run", "profile", 0, 100, pass_name="profile", epoch=None, complete=False)]
+    with store(tmp_path, marks=rows) as connection:
+        summary = summarise(connection)
+    assert not summary.trusted
+    assert {warning.code for warning in summary.warnings} == {"cut_off", "no_trace"}
+
+
+def test_throughput_counts_to_the_moment_the_device_was_done(tmp_path: Path) -> None:
+    """From the first step's start to the end of the loop's wait for the device, not to the last step's mark."""
+    rows = [*TWO_STEPS, mark(8, 1, "phase", "compute", 60, 62)]
+    with store(tmp_path, marks=rows) as connection:
+        (row,) = runner.run(connection, "training")
+    assert (row["steps"], row["compiled_steps"], row["ns"]) == (2, 1, 62 * MS)
+
+
+def test_a_step_that_was_cut_off_counts_in_no_median(tmp_path: Path) -> None:
+    """It has no duration that anyone measured."""
+    rows = [*TWO_STEPS, mark(8, 1, "step", "train", 60, 5_000, step=3, complete=False)]
+    with store(tmp_path, marks=rows) as connection:
+        whole = next(row for row in runner.run(connection, "step_times") if row["epoch"] is None)
+    assert (whole["steps"], whole["median_ns"]) == (1, 20 * MS)
+
+
+def test_a_loss_that_is_no_number_is_null(tmp_path: Path) -> None:
+    """Training that diverges leaves a summary that can be read back."""
+    scalars = [{"pass_name": "time", "ts_ns": 1, "epoch": 1, "name": "train_loss", "value": float("nan")}]
+    with store(tmp_path, scalars=scalars) as connection:
+        summary = summarise(connection)
+    assert summary.scalars[0].value is None
+    (tmp_path / "summary.json").write_text(summary_json.encode(summary))
+    assert summary_json.read(tmp_path / "summary.json") == summary
 
 
 def test_a_trace_without_annotations_is_untrusted(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.analyses.device_time import device_time
@@ -115,7 +115,6 @@ DEVICE_WORK = st.builds(
 LAUNCHED = st.dictionaries(CALLS, st.integers(0, 200))
 
 
-@settings(deadline=None)
 @given(work=st.lists(DEVICE_WORK, min_size=1, max_size=12), launched=LAUNCHED)
 def test_causes_of_idleness_sum_to_it(
     tmp_path_factory: pytest.TempPathFactory, work: list[Row], launched: dict[int, int]
@@ -179,7 +178,6 @@ def test_one_launch_of_many_kernels_is_one_launch(tmp_path: Path) -> None:
     assert (found.launches, found.max_delay_ns, found.max_queue) == (1, 7, 0)
 
 
-@settings(deadline=None)
 @given(work=st.lists(DEVICE_WORK, min_size=1, max_size=12), launched=LAUNCHED)
 def test_queues_are_those_of_a_count_launch_by_launch(
     tmp_path_factory: pytest.TempPathFactory, work: list[Row], launched: dict[int, int]
@@ -366,7 +364,6 @@ LAUNCH = st.builds(
 )  # fmt: skip
 
 
-@settings(deadline=None)
 @given(host=st.lists(HOST | LAUNCH, max_size=20), work=st.lists(DEVICE_WORK, min_size=1, max_size=8))
 def test_every_kernel_is_attributed_exactly_once(
     tmp_path_factory: pytest.TempPathFactory, host: list[Row], work: list[Row]
@@ -383,7 +380,6 @@ def test_every_kernel_is_attributed_exactly_once(
 INTERVAL = st.tuples(st.integers(0, 40), st.integers(0, 25))
 
 
-@settings(deadline=None)
 @given(
     operators=st.lists(INTERVAL, max_size=12), moments=st.lists(st.integers(0, 70), min_size=1, max_size=6, unique=True)
 )

@@ -63,6 +63,9 @@ def test_every_command_explains_itself(name: str) -> None:
             ["framework=tf", "model=resnet18"],
             "keras.applications has no resnet18. Use framework=torch, or one of its own",
         ),
+        (["passes=time,time"], "passes=time,time says one thing twice."),
+        (["infer_batches=2,2"], "infer_batches=2,2 says one thing twice."),
+        (["task=infer", "infer_repeats=0"], "task=infer without requests does nothing."),
         (["device=cuda"], "device=cuda, but there is no GPU"),
     ],
 )

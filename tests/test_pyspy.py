@@ -307,7 +307,6 @@ def test_seconds_become_exact_nanoseconds(seconds: Decimal) -> None:
 STACKS = st.lists(st.tuples(st.lists(st.integers(0, 2), max_size=5), st.integers(0, 10**6)), max_size=8)
 
 
-@settings(deadline=None)
 @given(stacks=STACKS)
 def test_no_time_is_lost_in_the_tree(
     stacks: list[tuple[list[int], int]], tmp_path_factory: pytest.TempPathFactory
@@ -387,7 +386,7 @@ EDITS = st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 4), st.binary(ma
 TEXTS = st.sampled_from([b"null", b"-1", b"1e9", b"NaN", b"[", b"}", b'"', b",", b"0", b'"E"', b"\\ud800"])
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(document=st.sampled_from([EVENTS, {"traceEvents": EVENTS}, DOCUMENT]), edits=EDITS, text=TEXTS, packed=...)
 def test_no_damage_makes_anything_but_an_error(
     *,

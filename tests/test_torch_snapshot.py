@@ -349,7 +349,7 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 EDITS = st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 4), st.binary(max_size=6)), min_size=1, max_size=4)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(protocol=st.sampled_from([2, 4]), edits=EDITS)
 def test_no_damage_makes_anything_but_an_error(
     protocol: int, edits: list[tuple[int, int, bytes]], tmp_path_factory: pytest.TempPathFactory

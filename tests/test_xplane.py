@@ -307,7 +307,7 @@ def test_columns_cut_from_bytes_are_what_the_protobuf_library_reads(events: list
     assert found == [{name: getattr(event, name) for name in found[0]} for event in events]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_damage_gives_an_error_of_ours_or_a_store(data: st.DataObject) -> None:
     """Flipped bytes and cuts anywhere: HwprofError or a store whose times fit, never another exception."""

@@ -126,6 +126,13 @@ def parse(name: str, text: str) -> Any:
     return _cast(name, text, type(default))
 
 
+def shown(value: object) -> str:
+    """A field's value as it is written on a command line."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def check(spec: RunSpec) -> RunSpec:
     """`spec` with its loop settled, if every value is possible; else raises HwprofError naming value and remedy."""
     for name, item in FIELDS.items():
@@ -139,6 +146,12 @@ def check(spec: RunSpec) -> RunSpec:
         )
     if spec.dataset == "synthetic" and spec.steps == 0:
         raise HwprofError("Synthetic data has no end, so steps=0 never ends.", remedy="Give steps=N.")
+    for name in ("passes", "infer_batches"):
+        values = getattr(spec, name)
+        if len(set(values)) < len(values):
+            raise HwprofError(f"{name}={shown(values)} says one thing twice.", remedy="Say each once.")
+    if spec.task == "infer" and not (spec.infer_repeats and spec.infer_batches):
+        raise HwprofError("task=infer without requests does nothing.", remedy="Give infer_repeats and infer_batches.")
     if not spec.passes:
         raise HwprofError("passes is empty.", remedy="Give passes=time, passes=profile or passes=time,profile.")
     return dataclasses.replace(spec, loop=NATIVE_LOOP[spec.framework]) if spec.loop == "auto" else spec

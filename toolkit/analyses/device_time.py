@@ -11,7 +11,7 @@ import duckdb
 from msgspec import Struct, convert
 
 from toolkit.analyses import runner
-from toolkit.analyses.intervals import NOTHING, union_of
+from toolkit.analyses.intervals import NOTHING, unions_of
 
 PARTS = {"compute_ns": "compute", "exposed_comm_ns": "communication", "exposed_memory_ns": "memory"}
 
@@ -56,9 +56,9 @@ def device_time(connection: duckdb.DuckDBPyConnection) -> list[DeviceTime]:
 
 
 def _parts(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> dict[str, int]:
+    unions = unions_of(connection, "device_work", list(PARTS.values()), trace=row["trace"], device=row["device"])
     covered, covered_ns, parts = NOTHING, 0, {}
-    for name, part in PARTS.items():
-        own = union_of(connection, "device_work", trace=row["trace"], device=row["device"], part=part)
+    for name, own in zip(PARTS, unions, strict=True):
         covered = covered.with_(own)
         parts[name] = covered.ns - covered_ns
         covered_ns = covered.ns

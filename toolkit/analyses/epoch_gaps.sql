@@ -6,7 +6,7 @@
 -- gap_ns: the whole gap; its parts sum to it exactly
 WITH steps AS (
     SELECT pass_name, epoch, min(ts_ns) AS first_ns, max(ts_ns + dur_ns) AS last_ns
-    FROM marks WHERE kind = 'step' GROUP BY ALL
+    FROM marks WHERE kind = 'step' AND complete GROUP BY ALL
 ),
 gaps AS (
     SELECT this.pass_name, this.epoch, this.last_ns AS from_ns, next.first_ns AS to_ns

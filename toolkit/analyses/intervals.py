@@ -1,5 +1,6 @@
 """Exact arithmetic on sets of half-open intervals of int64 nanoseconds."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Self
 
@@ -53,9 +54,14 @@ class Union:
 NOTHING = Union(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
-def union_of(connection: duckdb.DuckDBPyConnection, analysis: str, **where: Any) -> Union:
-    """The union of the rows of an analysis with columns start_ns and end_ns whose other columns have these values."""
+def unions_of(connection: duckdb.DuckDBPyConnection, analysis: str, parts: Sequence[str], **where: Any) -> list[Union]:
+    """For each part, the union of its rows of an analysis with columns part, start_ns and end_ns, read once.
+
+    `where` gives the values that the analysis's other columns must have; every row's part must be among `parts`.
+    """
     chosen = " AND ".join(f"{column} = ${column}" for column in where)
-    query = f"SELECT start_ns, end_ns FROM ({runner.text(analysis)}) WHERE {chosen}"  # noqa: S608 # our own texts
-    columns = connection.execute(query, where).fetchnumpy()
-    return Union(np.asarray(columns["start_ns"], dtype=np.int64), np.asarray(columns["end_ns"], dtype=np.int64))
+    numbered = "list_position($parts, part)::UTINYINT AS number, start_ns, end_ns"
+    query = f"SELECT {numbered} FROM ({runner.text(analysis)}) WHERE {chosen}"  # noqa: S608 # our own texts
+    columns = connection.execute(query, {**where, "parts": list(parts)}).fetchnumpy()
+    number, starts, ends = (np.asarray(columns[name]) for name in ("number", "start_ns", "end_ns"))
+    return [Union(starts[number == place], ends[number == place]) for place in range(1, len(parts) + 1)]

@@ -6,7 +6,8 @@ WITH compiled AS (
     SELECT pass_name, parent AS id FROM marks WHERE kind = 'phase' AND name = 'compile'
 ),
 steps AS (
-    SELECT pass_name, epoch, step, dur_ns, ts_ns FROM marks ANTI JOIN compiled USING (pass_name, id) WHERE kind = 'step'
+    SELECT pass_name, epoch, step, dur_ns, ts_ns FROM marks ANTI JOIN compiled USING (pass_name, id)
+    WHERE kind = 'step' AND complete
 ),
 profiled AS (
     SELECT * FROM steps WHERE pass_name = 'profile'

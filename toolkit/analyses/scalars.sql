@@ -2,5 +2,5 @@
 -- pass_name: time or profile
 -- epoch: from 1; 0 before training
 -- name: train_loss, validation_loss, validation_accuracy, accuracy_before, accuracy_after
--- value: the figure
-SELECT pass_name, epoch, name, value FROM scalars ORDER BY pass_name, ts_ns
+-- value: the figure; NULL where it was no number, as when training diverges
+SELECT pass_name, epoch, name, CASE WHEN isfinite(value) THEN value END AS value FROM scalars ORDER BY pass_name, ts_ns

@@ -5,7 +5,7 @@ belongs to the first of PARTS that ran; `Other` is when none did.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby, pairwise
+from itertools import accumulate, groupby, pairwise
 from operator import itemgetter
 from typing import Any
 
@@ -13,7 +13,7 @@ import duckdb
 from msgspec import Struct
 
 from toolkit.analyses import runner
-from toolkit.analyses.intervals import NOTHING, Union, union_of
+from toolkit.analyses.intervals import Union, unions_of
 
 PARTS = ("Kernel", "Memcpy", "Memset", "Communication", "Runtime", "DataLoader", "CPU Exec")
 REST = "Other"
@@ -57,10 +57,7 @@ def _bounds(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], in
 
 def _first_of(connection: duckdb.DuckDBPyConnection, trace: int) -> list[Union]:
     """For each of PARTS, the union of its slices and those of all parts before it."""
-    unions = [NOTHING]
-    for part in PARTS:
-        unions.append(unions[-1].with_(union_of(connection, "step_parts", trace=trace, part=part)))
-    return unions[1:]
+    return list(accumulate(unions_of(connection, "step_parts", PARTS, trace=trace), Union.with_))
 
 
 def _parts(unions: Sequence[Union], start_ns: int, end_ns: int) -> dict[str, int]:

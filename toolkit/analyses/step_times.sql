@@ -1,4 +1,4 @@
--- Training step durations on the host. A step that compiled or traced a graph stands apart: it is no steady-state step.
+-- Training step durations on the host: on a GPU a step ends when its work is asked for, not when it is done. A step that compiled or traced a graph stands apart: it is no steady-state step.
 -- pass_name: time or profile
 -- epoch: from 1; NULL for all epochs together
 -- steps: steps counted, those that compiled left out
@@ -11,7 +11,7 @@ WITH compiled AS (
 ),
 steps AS (
     SELECT marks.*, compiled.id IS NOT NULL AS compiled
-    FROM marks LEFT JOIN compiled USING (pass_name, id) WHERE kind = 'step'
+    FROM marks LEFT JOIN compiled USING (pass_name, id) WHERE kind = 'step' AND complete
 )
 SELECT
     pass_name, epoch,

@@ -62,6 +62,16 @@ class Steps(Struct, frozen=True, kw_only=True):
     p90_ns: MaybeNs
 
 
+class Training(Struct, frozen=True, kw_only=True):
+    """The training steps of one epoch as a whole: to the moment when the device had done them all."""
+
+    pass_name: str
+    epoch: int
+    steps: int
+    compiled_steps: int
+    ns: Ns
+
+
 class ProfilerCost(Struct, frozen=True, kw_only=True):
     """Median step under the profiler over median step without it; the profiled window's own steps."""
 
@@ -83,12 +93,12 @@ class Latency(Struct, frozen=True, kw_only=True):
 
 
 class Scalar(Struct, frozen=True, kw_only=True):
-    """A loss (mean over samples) or an accuracy (0 to 1)."""
+    """A loss (mean over samples) or an accuracy (0 to 1); null where it was no number, as when training diverges."""
 
     pass_name: str
     epoch: int
     name: str
-    value: float
+    value: float | None
 
 
 class Operator(Struct, frozen=True, kw_only=True):
@@ -190,6 +200,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     stages: list[Stage]
     epochs: list[Epoch]
     gaps: list[Gap]
+    training: list[Training]
     steps: list[Steps]
     inference: list[Latency]
     scalars: list[Scalar]
@@ -205,9 +216,9 @@ class Summary(Struct, frozen=True, kw_only=True):
 def summarise(connection: duckdb.DuckDBPyConnection) -> Summary:
     """Runs every analysis over a run's store. Asserts that each ledger sums to its whole."""
     alignment = _rows(connection, "alignment", Alignment)
-    steps = _rows(connection, "step_times", Steps)
     warnings = _rows(connection, "warnings", Caution)
     warnings += [warning for entry in alignment for warning in _alignment_warnings(entry)]
+    warnings += _rows(connection, "unfinished", Caution)
     return Summary(
         schema=SCHEMA,
         trusted=not any(warning.untrusted for warning in warnings),
@@ -216,7 +227,8 @@ def summarise(connection: duckdb.DuckDBPyConnection) -> Summary:
         stages=_rows(connection, "stages", Stage),
         epochs=[convert(row, Epoch) for row in _ledger(runner.run(connection, "epoch_ledger"), "wall_ns")],
         gaps=[convert(row, Gap) for row in _ledger(runner.run(connection, "epoch_gaps"), "gap_ns")],
-        steps=steps,
+        training=_rows(connection, "training", Training),
+        steps=_rows(connection, "step_times", Steps),
         inference=_rows(connection, "inference", Latency),
         scalars=_rows(connection, "scalars", Scalar),
         operators=_top_operators(connection),
@@ -269,6 +281,10 @@ def _alignment_warnings(entry: Alignment) -> list[Caution]:
     elif (entry.worst_violation_ns or 0) > ALIGNMENT_BOUND_NS:
         message = f"Annotations lie outside the worker's clock reads by up to {entry.worst_violation_ns} ns."
         found.append(("clock_violation", entry.violations, message))
+    if entry.missing:
+        found.append(
+            ("missing_annotations", entry.missing, "Marks of the profiled window that the trace does not hold.")
+        )
     return [
         Caution(trace=entry.trace, pass_name=entry.pass_name, code=code, count=count, message=message, untrusted=True)
         for code, count, message in found

@@ -33,7 +33,7 @@ def prepare(dataset: str, data_dir: str, *, say: Say, url: str = CIFAR10_URL, sh
     """
     if dataset == "synthetic":
         return ""
-    folder = Path(data_dir) if data_dir else cache_folder()
+    folder = Path(data_dir).expanduser() if data_dir else cache_folder()
     if data_dir and not folder.is_dir():
         raise HwprofError(
             f"There is no dataset folder {data_dir!r}.",

@@ -7,6 +7,7 @@ from typing import Any
 
 # The settings that change what a framework does; nothing else of the environment is recorded.
 RECORDED_VARIABLES = (
+    "CUDA_DEVICE_ORDER",
     "CUDA_VISIBLE_DEVICES",
     "KMP_AFFINITY",
     "MKL_NUM_THREADS",

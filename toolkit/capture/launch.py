@@ -22,7 +22,7 @@ from toolkit.capture import datasets, venvs
 from toolkit.capture.files import write_whole
 from toolkit.capture.samplers import nvml
 from toolkit.capture.workloads import ZOO, ZOO_NAMES
-from toolkit.errors import FAILED, HwprofError
+from toolkit.errors import FAILED, INTERRUPTED, HwprofError
 from toolkit.spec import RunSpec
 
 ROOT = Path(__file__).parents[2]
@@ -103,14 +103,18 @@ def _run_pass(folder: Path, name: str, plan_: Plan) -> Outcome:
     command += [folder / "spec.json", name, plan_.device, raw]
     # Its standard input is our hand on it: should this process die, the supervisor sees it close and ends the worker.
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, env=_environment(plan_.spec), cwd=folder, start_new_session=True
+        command, stdin=subprocess.PIPE, env=_environment(plan_), cwd=folder, start_new_session=True
     )  # fmt: skip
+    interrupted = False
     with _interruptible():
         try:
             process.wait()
         except KeyboardInterrupt:
+            interrupted = True
             process.terminate()
             process.wait()
+    if interrupted:
+        return Outcome("interrupted", "stopped on request", INTERRUPTED)
     return _outcome(raw, process.returncode)
 
 
@@ -168,6 +172,7 @@ def _check_model(spec: RunSpec) -> None:
 def _device(spec: RunSpec, presence: nvml.Presence) -> tuple[str, str]:
     if spec.device == CPU:
         return CPU, "Device cpu, as asked."
+    presence = _visible(presence, os.environ.get("CUDA_VISIBLE_DEVICES"))
     if presence.gpus:
         return CUDA, f"Device cuda: {presence.gpus[0].name}, driver {presence.driver}."
     if spec.device == CUDA:
@@ -175,10 +180,31 @@ def _device(spec: RunSpec, presence: nvml.Presence) -> tuple[str, str]:
     return CPU, f"Device cpu (auto: no GPU: {presence.reason})."
 
 
-def _environment(spec: RunSpec) -> dict[str, str]:
-    """The caller's environment, our sources importable, and as many threads as asked."""
+def _visible(presence: nvml.Presence, variable: str | None) -> nvml.Presence:
+    """The GPUs that CUDA_VISIBLE_DEVICES leaves, in its order: numbers or UUIDs; the first that fits none ends it."""
+    if variable is None:
+        return presence
+    found = []
+    for name in map(str.strip, variable.split(",")):
+        fitting = [
+            gpu for gpu in presence.gpus if name.strip() and (gpu.uuid.startswith(name) or str(gpu.number) == name)
+        ]
+        if not fitting:
+            break
+        found.append(fitting[0])
+    reason = presence.reason or f"CUDA_VISIBLE_DEVICES={variable!r} hides them"
+    return presence._replace(gpus=tuple(found), reason=None if found else reason)
+
+
+def _environment(plan_: Plan) -> dict[str, str]:
+    """The caller's environment, our sources importable, as many threads as asked, and the device that was settled.
+
+    GPUs are numbered as NVML numbers them; on device=cpu they are hidden, for Keras compiles by XLA where it sees one.
+    """
+    spec = plan_.spec
+    gpus = {"CUDA_VISIBLE_DEVICES": "-1"} if plan_.device == CPU else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     threads = {"OMP_NUM_THREADS": str(spec.threads), "MKL_NUM_THREADS": str(spec.threads)} if spec.threads else {}
-    return os.environ | threads | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    return os.environ | gpus | threads | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _launch_facts(plan_: Plan) -> dict[str, Any]:

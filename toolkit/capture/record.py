@@ -156,9 +156,14 @@ class Recorder:
             lines.append(json.dumps(self._lines.popleft(), separators=(",", ":")))
         if lines and self.failure is None:
             try:
-                self._file.write(("\n".join(lines) + "\n").encode())
+                self._write_all(("\n".join(lines) + "\n").encode())
             except OSError as error:
                 self.failure = error
+
+    def _write_all(self, content: bytes) -> None:
+        """A raw file may take less than it is given."""
+        while content:
+            content = content[self._file.write(content) :]
 
     def __enter__(self) -> Self:
         return self

@@ -46,8 +46,9 @@ def status_of(folder: Path) -> dict[str, Any]:
     if not path.exists():
         return dict(INCOMPLETE)
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+        status = json.loads(path.read_text(encoding="utf-8"))
+        return {name: status[name] for name in INCOMPLETE}
+    except (ValueError, TypeError, KeyError) as error:
         raise _damaged(path) from error
 
 

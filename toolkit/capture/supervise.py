@@ -11,8 +11,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from toolkit.capture.files import write_whole
@@ -22,48 +22,52 @@ from toolkit.spec import RunSpec, from_json
 # The native profiler may be in the middle of writing its trace.
 WORKER_GRACE_S = 15
 SAMPLERS_GRACE_S = 25
-
-
-class Stopped(Exception):  # noqa: N818 - a request, not an error
-    """Someone asked for the end."""
+# Looking costs microseconds, and a worker that has ended is noticed this late.
+LOOK_EVERY_S = 0.05
 
 
 def main(arguments: list[str]) -> int:
     """Runs the pass; the exit code is the outcome's."""
-    spec_path, pass_name, _, folder_name = arguments
+    spec_path, _, _, folder_name = arguments
     folder = Path(folder_name)
     spec = from_json(Path(spec_path).read_text())
-    signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_stop_when_launcher_is_gone, daemon=True).start()
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    threading.Thread(target=_stop_when_launcher_is_gone, args=[stop], daemon=True).start()
     with (folder / "worker.log").open("wb") as log:
-        outcome = _watch(spec, arguments, pass_name, folder, log)
+        outcome = _watch(spec, arguments, log, stop)
     # On a full disk the exit code has to do.
     with contextlib.suppress(OSError):
         write_whole(folder / "outcome.json", json.dumps(outcome))
     return int(outcome["exit_code"])
 
 
-def _watch(spec: RunSpec, arguments: list[str], pass_name: str, folder: Path, log: Any) -> dict[str, Any]:
+def _watch(spec: RunSpec, arguments: list[str], log: Any, stop: threading.Event) -> dict[str, Any]:
+    _, pass_name, _, folder_name = arguments
+    folder = Path(folder_name)
     kills = _out_of_memory_kills()
     samplers = _start_samplers(spec, pass_name, folder, log)
     worker = subprocess.Popen(
         [sys.executable, "-m", "toolkit.capture.worker", *arguments],
         stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
     )  # fmt: skip
-    ended: dict[str, Any] | None = None
-    try:
-        _tell_pid(samplers, worker.pid)
-        worker.wait(spec.timeout_s)
-    except Stopped:
-        ended = {"status": "interrupted", "reason": "stopped on request", "exit_code": INTERRUPTED}
-    except subprocess.TimeoutExpired:
-        reason = f"it ran past timeout_s={spec.timeout_s}"
-        ended = {"status": "timed_out", "reason": reason, "exit_code": FAILED}
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _tell_pid(samplers, worker.pid)
+    ended = _wait(worker, spec.timeout_s, stop)
     _end(worker)
     _end_samplers(samplers)
     return ended or _own_outcome(folder) or _death(worker.returncode, _out_of_memory_kills() - kills)
+
+
+def _wait(worker: subprocess.Popen[bytes], timeout_s: float, stop: threading.Event) -> dict[str, Any] | None:
+    """Until the worker ends by itself; else why it has to be ended."""
+    latest = time.monotonic() + timeout_s
+    while worker.poll() is None:
+        if stop.wait(LOOK_EVERY_S):
+            return {"status": "interrupted", "reason": "stopped on request", "exit_code": INTERRUPTED}
+        if time.monotonic() > latest:
+            return {"status": "timed_out", "reason": f"it ran past timeout_s={timeout_s}", "exit_code": FAILED}
+    return None
 
 
 def _start_samplers(spec: RunSpec, pass_name: str, folder: Path, log: Any) -> subprocess.Popen[str]:
@@ -129,13 +133,9 @@ def _out_of_memory_kills() -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise Stopped
-
-
-def _stop_when_launcher_is_gone() -> None:
+def _stop_when_launcher_is_gone(stop: threading.Event) -> None:
     sys.stdin.read()
-    os.kill(os.getpid(), signal.SIGTERM)
+    stop.set()
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from toolkit.reports import traces
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(paths: tuple[Path, ...], *, as_json: bool) -> None:
-    r"""Analyse traces that any profiler run left: files, folders of them, or runs.
+    """Analyse traces that any profiler run left: files, folders of them, or runs.
 
     A trace is read once: its tables are kept in the cache folder by the file's content.
 

@@ -43,7 +43,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="hwprof")
 def cli() -> None:
-    r"""Run the same workload in several deep-learning frameworks, and see where time, memory and energy went.
+    """Run the same workload in several deep-learning frameworks, and see where time, memory and energy went.
 
     \b
     hwprof run --set framework=torch --set model=resnet50

@@ -4,18 +4,19 @@ import contextlib
 from pathlib import Path
 
 import click
+import duckdb
 
 from toolkit.capture import launch, runs
 from toolkit.commands.digest import digest
 from toolkit.commands.show import show
 from toolkit.errors import FAILED, INTERRUPTED, HwprofError
-from toolkit.spec import FIELDS, resolve
+from toolkit.spec import FIELDS, resolve, shown
 
 PROFILES = launch.ROOT / "profiles"
-SETTINGS = "\n".join(f"  {name}: {item.metadata['doc']}" for name, item in FIELDS.items())
+SETTINGS = "\n".join(f"  {name} ({shown(item.default)}): {item.metadata['doc']}" for name, item in FIELDS.items())
 
 
-@click.command(epilog="\b\nSettings:\n" + SETTINGS)
+@click.command(epilog="\b\nSettings, with their defaults:\n" + SETTINGS)
 @click.argument("profile", required=False, type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting; may be given many times.")
 @click.option(
@@ -23,7 +24,7 @@ SETTINGS = "\n".join(f"  {name}: {item.metadata['doc']}" for name, item in FIELD
 )
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of the report.")
 def command(profile: Path | None, settings: tuple[str, ...], runs_folder: Path, *, as_json: bool) -> None:
-    r"""Run a workload and report where its time went.
+    """Run a workload and report where its time went.
 
     PROFILE is a TOML file; without it, profiles/MODEL.toml of the model that is set.
 
@@ -53,7 +54,7 @@ def _digest(folder: Path, outcome: launch.Outcome) -> launch.Outcome:
     except HwprofError as error:
         if outcome == launch.COMPLETE:
             outcome = launch.Outcome("failed", str(error), FAILED)
-    except OSError as error:
+    except (OSError, duckdb.Error) as error:
         if outcome == launch.COMPLETE:
             outcome = launch.Outcome("failed", f"its tables cannot be written: {error}", FAILED)
     # On a full disk the run stays `incomplete`, and the line that follows says why.

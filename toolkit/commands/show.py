@@ -20,7 +20,8 @@ from toolkit.reports import summary_json, terminal
 def command(run: str, runs_folder: Path, *, as_json: bool) -> None:
     """Show the report of a run: its name, its folder, or `last`."""
     folder = runs.find(runs_folder, run)
-    if summary_json.read(folder / "summary.json") is None:
+    # A run that is not closed may still be writing: what was read of it before is out of date.
+    if summary_json.read(folder / "summary.json") is None or not (folder / runs.STATUS).exists():
         digest(folder)
     show(folder, as_json=as_json)
 
@@ -33,5 +34,5 @@ def show(folder: Path, *, as_json: bool) -> None:
         return
     summary = summary_json.read(path)
     if summary is None:
-        raise HwprofError(f"{path} cannot be read.", remedy="Run `hwprof show` again: it makes a new one.")
+        raise HwprofError(f"{path} cannot be read.", remedy="Delete it: `hwprof show` makes a new one.")
     console().print(terminal.report(folder.name, runs.spec_of(folder), runs.status_of(folder), summary))

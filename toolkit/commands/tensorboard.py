@@ -18,7 +18,7 @@ from toolkit.reports import tensorboard
 @click.option("--logdir", type=click.Path(path_type=Path), help="Where to build; by default RUNS/.tensorboard.")
 @click.option("--build-only", is_flag=True, help="Build the log directory and do not serve it.")
 def command(chosen: tuple[str, ...], runs_folder: Path, port: int, logdir: Path | None, *, build_only: bool) -> None:
-    r"""Show runs in TensorBoard: scalars, and each native trace in its framework's own profiler plugin.
+    """Show runs in TensorBoard: scalars, and each native trace in its framework's own profiler plugin.
 
     RUN is a name, a folder or `last`; without one, all runs. TensorBoard listens on 127.0.0.1 only. While it is
     open, building again (--build-only) adds new runs to it. Its PyTorch plugin reads all traces at once when it

@@ -13,6 +13,9 @@ def place(folder: Path) -> None:
         return
     partial = folder / ".slices.parquet.partial"
     sql = files(__package__).joinpath("place.sql").read_text(encoding="utf-8")
-    with connect(folder) as connection:
-        connection.sql(sql).write_parquet(str(partial), compression="zstd")
-    partial.replace(path)
+    try:
+        with connect(folder) as connection:
+            connection.sql(sql).write_parquet(str(partial), compression="zstd")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

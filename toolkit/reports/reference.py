@@ -8,7 +8,7 @@ import msgspec
 from toolkit import schema
 from toolkit.analyses import runner
 from toolkit.analyses.summary import Summary
-from toolkit.spec import FIELDS
+from toolkit.spec import FIELDS, shown
 
 DOCS = Path(__file__).parents[2] / "docs"
 GENERATED = "<!-- Written by `make docs` from the code; change it there. -->"
@@ -71,14 +71,8 @@ def settings_page() -> str:
     lines += ["| setting | default | what |", "|---|---|---|"]
     for name, item in FIELDS.items():
         choices = f" One of: {', '.join(item.metadata['choices'])}." if item.metadata["choices"] else ""
-        lines.append(f"| {name} | `{_shown(item.default)}` | {item.metadata['doc']}.{choices} |")
+        lines.append(f"| {name} | `{shown(item.default)}` | {item.metadata['doc']}.{choices} |")
     return "\n".join([*lines, ""])
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 if __name__ == "__main__":

@@ -33,8 +33,8 @@ def _sections(name: str, spec: RunSpec, status: dict[str, Any], summary: Summary
         epochs = [epoch for epoch in summary.epochs if epoch.pass_name == pass_name]
         if epochs:
             yield _ledger(pass_name, epochs, [gap for gap in summary.gaps if gap.pass_name == pass_name])
-    if summary.inference:
-        yield _inference(summary)
+    for pass_name in sorted({entry.pass_name for entry in summary.inference}, reverse=True):
+        yield _inference(summary, pass_name)
     yield from _devices(summary)
     if summary.operators:
         yield _operators(summary)
@@ -70,14 +70,15 @@ def _trust(summary: Summary) -> Text:
 
 
 def _timing(spec: RunSpec, summary: Summary) -> Iterable[Text]:
+    yield from _throughput(spec, summary)
     for steps in summary.steps:
         if steps.pass_name == "time" and steps.epoch is None and steps.median_ns:
-            throughput = spec.batch * 1e9 / steps.median_ns
             spread = (
                 f"{milliseconds(steps.p10_ns)} to {milliseconds(steps.p90_ns)} from p10 to p90, {steps.steps} steps"
             )
-            line = Text.assemble("step ", (f"{milliseconds(steps.median_ns)} ms", "bold"), f" median ({spread}) · ")
-            line.append(f"{throughput:,.0f} samples/s", "bold")
+            line = Text.assemble(
+                "step on the host ", (f"{milliseconds(steps.median_ns)} ms", "bold"), f" median ({spread})"
+            )
             if steps.compiled_steps:
                 line.append(f" · {steps.compiled_steps} steps that compiled left out")
             yield line
@@ -86,9 +87,21 @@ def _timing(spec: RunSpec, summary: Summary) -> Iterable[Text]:
         under, without = milliseconds(cost.profile_median_ns), milliseconds(cost.time_median_ns)
         medians = f"median step {under} ms under it, {without} ms without"
         yield Text(f"profiler cost ×{cost.ratio:.2f} ({medians}; one process each)")
-    figures = [f"{scalar.name} {scalar.value:.3f}" for scalar in _last_scalars(summary)]
+    figures = [f"{scalar.name} {_figure(scalar.value)}" for scalar in _last_scalars(summary)]
     if figures:
         yield Text(" · ".join(figures))
+
+
+def _throughput(spec: RunSpec, summary: Summary) -> Iterable[Text]:
+    """Of the time pass's last epochs; of the first one only where there is no other, and said so."""
+    epochs = [entry for entry in summary.training if entry.pass_name == "time"]
+    later = [entry for entry in epochs if entry.epoch > 1] or epochs
+    if later:
+        samples = spec.batch * sum(entry.steps for entry in later) * 1e9 / sum(entry.ns for entry in later)
+        which = "epoch 1" if later[0].epoch == 1 else "after epoch 1"
+        line = Text.assemble((f"{samples:,.0f} samples/s", "bold"), f" in training, {which}, the device waited for")
+        compiled = sum(entry.compiled_steps for entry in later)
+        yield line.append(f" · {compiled} steps compiled" if compiled else "")
 
 
 def _last_scalars(summary: Summary) -> Iterable[Any]:
@@ -126,11 +139,13 @@ def _mean_parts(entries: Sequence[dict[str, int]]) -> dict[str, int]:
     return {part: sum(entry.get(part, 0) for entry in entries) // len(entries) for part in parts}
 
 
-def _inference(summary: Summary) -> Table:
-    found = table("Inference, host memory to host memory, ms", "batch", "p50", "p90", "worst", "samples/s", "requests")
+def _inference(summary: Summary, pass_name: str) -> Table:
+    title = f"Inference, host memory to host memory, {pass_name} pass, ms"
+    found = table(title, "batch", "p50", "p90", "worst", "samples/s", "requests")
     for entry in summary.inference:
-        latencies = [milliseconds(ns) for ns in (entry.p50_ns, entry.p90_ns, entry.worst_ns)]
-        found.add_row(str(entry.batch), *latencies, f"{entry.samples_per_s:,.0f}", str(entry.requests))
+        if entry.pass_name == pass_name:
+            latencies = [milliseconds(ns) for ns in (entry.p50_ns, entry.p90_ns, entry.worst_ns)]
+            found.add_row(str(entry.batch), *latencies, f"{entry.samples_per_s:,.0f}", str(entry.requests))
     return found
 
 
@@ -169,8 +184,9 @@ def _allocators(summary: Summary) -> Table:
 
 def _samples(spec: RunSpec, summary: Summary) -> Table:
     """Each metric of the unprofiled pass where there is one: over the whole pass, and its mean by epoch."""
-    found = table(f"Samplers, {spec.passes[0]} pass", "reading", "mean", "least", "most", "readings", "mean by epoch")
-    wanted = [entry for entry in summary.samples if entry.pass_name == spec.passes[0] and entry.metric in SHOWN_METRICS]
+    shown = "time" if "time" in spec.passes else spec.passes[0]
+    found = table(f"Samplers, {shown} pass", "reading", "mean", "least", "most", "readings", "mean by epoch")
+    wanted = [entry for entry in summary.samples if entry.pass_name == shown and entry.metric in SHOWN_METRICS]
     for whole in (entry for entry in wanted if entry.epoch is None):
         mine = [entry for entry in wanted if (entry.device, entry.metric) == (whole.device, whole.metric)]
         epochs = ", ".join(_reading(entry.mean, entry.unit) for entry in mine if entry.epoch is not None)
@@ -185,6 +201,10 @@ def _missing(summary: Summary) -> Iterable[Text]:
     reasons = {f"{entry.source} {entry.metric}: {entry.reason}": None for entry in summary.unavailable}
     if reasons:
         yield Text("Unavailable here: " + "; ".join(reasons), "dim")
+
+
+def _figure(value: float | None) -> str:
+    return "not a number" if value is None else f"{value:.3f}"
 
 
 def _us(ns: int | None) -> str:

@@ -9,12 +9,12 @@ from toolkit.capture.record import Recorder
 
 
 class Gpu(NamedTuple):
-    """A GPU that the driver shows; memory in bytes."""
+    """A GPU that the driver shows; memory in bytes, None where the driver does not tell."""
 
     number: int
     name: str
     uuid: str
-    memory_bytes: int
+    memory_bytes: int | None
 
 
 class Presence(NamedTuple):
@@ -62,8 +62,16 @@ def _gpu(index: int) -> Gpu:
         index,
         pynvml.nvmlDeviceGetName(handle),
         pynvml.nvmlDeviceGetUUID(handle),
-        int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
+        _memory(handle),
     )
+
+
+def _memory(handle: Any) -> int | None:
+    """Parts that share the host's memory tell none of their own."""
+    try:
+        return int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+    except pynvml.NVMLError:
+        return None
 
 
 class NvmlSampler:

@@ -16,13 +16,16 @@ class PySpy:
     def __init__(self, record: Recorder, pid: int, trace: Path) -> None:
         self._record = record
         self._trace = trace
+        self._log = trace.with_suffix(".log")
         program = Path(sysconfig.get_path("scripts")) / "py-spy"
         options = ["--format", "chrometrace", "--rate", str(RATE_HZ), "--nonblocking", "--threads"]
         try:
-            self._process: subprocess.Popen[str] | None = subprocess.Popen(
-                [program, "record", "--pid", str(pid), "--output", trace, *options],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-            )  # fmt: skip
+            # A file, for a pipe that nobody reads would stop it when full.
+            with self._log.open("wb") as log:
+                self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
+                    [program, "record", "--pid", str(pid), "--output", trace, *options],
+                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
+                )  # fmt: skip
         except OSError as error:
             self._process = None
             record.unavailable("pyspy", None, "stacks", f"py-spy did not start: {error}")
@@ -32,10 +35,12 @@ class PySpy:
         if self._process is None:
             return
         try:
-            _, errors = self._process.communicate(timeout=STOP_WITHIN_S)
+            self._process.wait(STOP_WITHIN_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            _, errors = self._process.communicate()
+            self._process.wait()
         if not self._trace.exists():
-            lines = errors.strip().splitlines() or ["it wrote nothing and gave no reason"]
+            lines = self._log.read_text(errors="replace").strip().splitlines() or [
+                "it wrote nothing and gave no reason"
+            ]
             self._record.unavailable("pyspy", None, "stacks", f"py-spy failed: {lines[-1]}")

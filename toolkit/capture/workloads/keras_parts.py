@@ -1,5 +1,6 @@
 """What the TensorFlow workload is put together from: keras.applications, Keras's optimizers, tf.data pipelines."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +100,9 @@ class _Level:
 class Profiler:
     """tf.profiler over `profile_steps` steps, writing where TensorBoard's plugin looks; fulfils `NativeProfiler`."""
 
-    def __init__(self, spec: RunSpec, folder: Path) -> None:
+    def __init__(self, spec: RunSpec, folder: Path, *, sync: Callable[[], None]) -> None:
         self._folder = folder
+        self._sync = sync
         self._steps = spec.profile_steps
         self._options = tf.profiler.experimental.ProfilerOptions(
             host_tracer_level=_Level(HOST_TRACER_LEVEL),
@@ -129,5 +131,6 @@ class Profiler:
         return goes_on
 
     def stop(self) -> None:
-        """Writes the trace."""
+        """Writes the trace, once the device has done what was asked in the window: it records no later."""
+        self._sync()
         tf.profiler.experimental.stop()

@@ -180,7 +180,7 @@ class TensorFlowWorkload:
 
     def profiler(self, folder: Path) -> NativeProfiler:
         """tf.profiler by the spec's options."""
-        return keras_parts.Profiler(self._spec, folder)
+        return keras_parts.Profiler(self._spec, folder, sync=self.sync)
 
     def _train(self, images: tf.Tensor, labels: tf.Tensor) -> None:
         with tf.GradientTape() as tape:
