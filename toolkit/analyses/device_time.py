@@ -5,13 +5,14 @@ communication what NCCL and RCCL add to it; exposed memory traffic what copies a
 compute + exposed communication + exposed memory traffic + idle, to the nanosecond.
 """
 
+from itertools import accumulate, pairwise
 from typing import Any
 
 import duckdb
 from msgspec import Struct, convert
 
 from toolkit.analyses import runner
-from toolkit.analyses.intervals import NOTHING, unions_of
+from toolkit.analyses.intervals import Union, unions_of
 
 PARTS = {"compute_ns": "compute", "exposed_comm_ns": "communication", "exposed_memory_ns": "memory"}
 
@@ -57,9 +58,5 @@ def device_time(connection: duckdb.DuckDBPyConnection) -> list[DeviceTime]:
 
 def _parts(connection: duckdb.DuckDBPyConnection, row: dict[str, Any]) -> dict[str, int]:
     unions = unions_of(connection, "device_work", list(PARTS.values()), trace=row["trace"], device=row["device"])
-    covered, covered_ns, parts = NOTHING, 0, {}
-    for name, own in zip(PARTS, unions, strict=True):
-        covered = covered.with_(own)
-        parts[name] = covered.ns - covered_ns
-        covered_ns = covered.ns
-    return parts | {"idle_ns": row["span_ns"] - covered_ns}
+    covered_ns = [0, *(union.ns for union in accumulate(unions, Union.with_)), row["span_ns"]]
+    return dict(zip((*PARTS, "idle_ns"), (after - before for before, after in pairwise(covered_ns)), strict=True))

@@ -1,6 +1,6 @@
 """Exact arithmetic on sets of half-open intervals of int64 nanoseconds."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, Self
 
@@ -21,6 +21,7 @@ class Union:
             raise ValueError("an interval ends before it starts")
         order = np.argsort(starts, kind="stable")
         starts, reach = starts[order], ends[order]
+        del order  # with millions of intervals, memory counts
         np.maximum.accumulate(reach, out=reach)
         # A new stretch begins where a start lies beyond all ends before it.
         edge = np.full(len(starts) + 1, fill_value=True)
@@ -51,10 +52,9 @@ class Union:
         return int(self._before[place - 1]) + min(moment_ns, int(self.ends[place - 1])) - int(self.starts[place - 1])
 
 
-NOTHING = Union(np.zeros(0, np.int64), np.zeros(0, np.int64))
-
-
-def unions_of(connection: duckdb.DuckDBPyConnection, analysis: str, parts: Sequence[str], **where: Any) -> list[Union]:
+def unions_of(
+    connection: duckdb.DuckDBPyConnection, analysis: str, parts: Sequence[str], **where: Any
+) -> Iterator[Union]:
     """For each part, the union of its rows of an analysis with columns part, start_ns and end_ns, read once.
 
     `where` gives the values that the analysis's other columns must have; every row's part must be among `parts`.
@@ -64,4 +64,5 @@ def unions_of(connection: duckdb.DuckDBPyConnection, analysis: str, parts: Seque
     query = f"SELECT {numbered} FROM ({runner.text(analysis)}) WHERE {chosen}"  # noqa: S608 # our own texts
     columns = connection.execute(query, {**where, "parts": list(parts)}).fetchnumpy()
     number, starts, ends = (np.asarray(columns[name]) for name in ("number", "start_ns", "end_ns"))
-    return [Union(starts[number == place], ends[number == place]) for place in range(1, len(parts) + 1)]
+    for place in range(1, len(parts) + 1):
+        yield Union(starts[number == place], ends[number == place])

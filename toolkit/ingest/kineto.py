@@ -42,7 +42,7 @@ _TS = re.compile(rb'"ts"\s*:\s*(\d+)')
 EPOCH_DIGITS = 16
 # glibc gives freed memory back to the system at once until a larger block has been freed; then it keeps it, and reading
 # takes a tenth less time. Such a block is never touched, so it costs nothing.
-_KEPT_BYTES = 24 << 20
+_KEPT_BYTES = 8 << 20
 
 
 def matches(path: Path) -> bool:
