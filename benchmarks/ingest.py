@@ -6,7 +6,7 @@ Tiles the trace, with distinct times and correlations, to each size in a tempora
 own from the compressed file to the figures, its start included; the tools take turns, and medians are printed. Beside
 both stands the bare decoding of the whole file with msgspec, which gives no figures.
 HolisticTraceAnalysis is installed into a virtual environment in that folder, and left out, with the reason, where it
-cannot be or where the file is larger than --hta-megabytes: it takes five times the file in memory.
+cannot be.
 """
 
 import gzip
@@ -80,8 +80,8 @@ class Cost(NamedTuple):
     "--megabytes", type=int, multiple=True, default=[200, 2000], show_default=True, help="Sizes once inflated."
 )
 @click.option("--repeats", default=3, show_default=True, help="Runs of each tool at each size.")
-@click.option("--hta-megabytes", default=400, show_default=True, help="Largest file that the other tool is given.")
-def main(trace: Path, megabytes: Sequence[int], repeats: int, hta_megabytes: int) -> None:
+@click.option("--others-megabytes", default=400, show_default=True, help="Largest file that the others are given.")
+def main(trace: Path, megabytes: Sequence[int], repeats: int, others_megabytes: int) -> None:
     """Print a table for each size, from copies of TRACE: a gzip Kineto trace in whole microseconds."""
     with tempfile.TemporaryDirectory(prefix="hwprof-benchmark-") as folder:
         own = {"hwprof": HWPROF_RUN, "msgspec decode": DECODE_RUN}
@@ -95,11 +95,10 @@ def main(trace: Path, megabytes: Sequence[int], repeats: int, hta_megabytes: int
             copies, inflated = tile(trace, path, size * MEGABYTE)
             packed = path.stat().st_size
             click.echo(f"\n{copies} copies, {inflated / MEGABYTE:.0f} MB, {packed / MEGABYTE:.1f} MB gzip")
-            chosen = dict(commands)
-            if size > hta_megabytes and HTA in chosen:
-                del chosen[HTA]
-                click.echo(f"{HTA} is left out: the file is larger than {hta_megabytes} MB.")
-            report(measured(chosen, path, repeats))
+            alone = size > others_megabytes
+            if alone:
+                click.echo(f"The others, which hold it all in memory, are left out beyond {others_megabytes} MB.")
+            report(measured({"hwprof": commands["hwprof"]} if alone else commands, path, repeats))
             path.unlink()
 
 

@@ -17,14 +17,13 @@ from toolkit.analyses.intervals import Union, unions_of
 PARTS = {"compute_ns": "compute", "exposed_comm_ns": "communication", "exposed_memory_ns": "memory"}
 
 
-class DeviceTime(Struct, frozen=True, kw_only=True):
-    """One device of one trace, in ns, and the sums of its slices' durations by category.
+class DeviceFigures(Struct, frozen=True, kw_only=True):
+    """One device, in ns, and the sums of its slices' durations by category.
 
     A category says what a kernel does, so `communication` also holds all-reduces that are not NCCL's or RCCL's; the
     figures with `comm` in their name do not.
     """
 
-    trace: int
     device: str
     kernels: int
     comm_kernels: int
@@ -38,6 +37,12 @@ class DeviceTime(Struct, frozen=True, kw_only=True):
     exposed_comm_ns: int
     exposed_memory_ns: int
     categories: dict[str, int]
+
+
+class DeviceTime(DeviceFigures, frozen=True, kw_only=True):
+    """One device of one trace of a store."""
+
+    trace: int
 
 
 def device_time(connection: duckdb.DuckDBPyConnection) -> list[DeviceTime]:

@@ -118,6 +118,8 @@ class StoreWriter:
             self._pool.shutdown()
             for writer in self._writers.values():
                 writer.close()
+            # The analyses that come next use memory of their own.
+            pa.default_memory_pool().release_unused()
 
 
 def connect(folder: Path) -> duckdb.DuckDBPyConnection:
