@@ -8,7 +8,7 @@ import duckdb
 from msgspec import Struct, convert, structs, to_builtins
 
 from toolkit.analyses import runner
-from toolkit.analyses.device_time import device_time
+from toolkit.analyses.device_time import DeviceFigures, device_time
 from toolkit.analyses.kernel_attribution import kernel_attribution
 from toolkit.analyses.operators import operator_times
 from toolkit.analyses.step_parts import step_parts
@@ -20,23 +20,10 @@ TOP_FRAMES = 20
 MEMORY = {"allocators": "allocations", "segments": "segments"}
 
 
-class TraceDevice(Struct, frozen=True, kw_only=True):
-    """One device's time: span = compute + exposed communication + exposed memory traffic + idle, exactly."""
+class TraceDevice(DeviceFigures, frozen=True, kw_only=True):
+    """One device's time, and the time in which at least one collective ran, hidden by other kernels or not."""
 
-    device: str
-    kernels: int
-    comm_kernels: int
-    memcpys: int
-    memsets: int
-    kernel_sum_ns: int
-    span_ns: int
-    busy_ns: int
-    idle_ns: int
-    compute_ns: int
     comm_ns: int
-    exposed_comm_ns: int
-    exposed_memory_ns: int
-    categories: dict[str, int]
 
 
 class TraceStep(Struct, frozen=True, kw_only=True):

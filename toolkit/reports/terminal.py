@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from toolkit.analyses.summary import Epoch, Gap, Summary
+from toolkit.reports.devices import device_tables
 from toolkit.reports.tables import UNKNOWN, bar, mebibytes, milliseconds, share, table
 from toolkit.spec import RunSpec
 
@@ -35,7 +36,8 @@ def _sections(name: str, spec: RunSpec, status: dict[str, Any], summary: Summary
             yield _ledger(pass_name, epochs, [gap for gap in summary.gaps if gap.pass_name == pass_name])
     for pass_name in sorted({entry.pass_name for entry in summary.inference}, reverse=True):
         yield _inference(summary, pass_name)
-    yield from _devices(summary)
+    for device in summary.devices:
+        yield from device_tables(device)
     if summary.operators:
         yield _operators(summary)
     if summary.allocators:
@@ -147,20 +149,6 @@ def _inference(summary: Summary, pass_name: str) -> Table:
             latencies = [milliseconds(ns) for ns in (entry.p50_ns, entry.p90_ns, entry.worst_ns)]
             found.add_row(str(entry.batch), *latencies, f"{entry.samples_per_s:,.0f}", str(entry.requests))
     return found
-
-
-def _devices(summary: Summary) -> Iterable[Table]:
-    for device in summary.devices:
-        found = table(f"Device {device.device}, trace {device.trace}, ms", "part", "time", "share of span")
-        parts = {
-            "compute": device.compute_ns, "exposed communication": device.exposed_comm_ns,
-            "exposed memory traffic": device.exposed_memory_ns, "idle": device.idle_ns,
-        }  # fmt: skip
-        for part, ns in parts.items():
-            found.add_row(part, milliseconds(ns), bar(share(ns, device.span_ns)))
-        for category, ns in sorted(device.categories.items(), key=lambda item: -item[1]):
-            found.add_row(f"  kernels: {category}", milliseconds(ns), bar(share(ns, device.kernel_sum_ns)))
-        yield found
 
 
 def _operators(summary: Summary) -> Table:

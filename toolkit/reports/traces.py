@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from toolkit.analyses.traces import Analysis, TraceAnalysis
-from toolkit.reports.tables import bar, mebibytes, milliseconds, share, table
+from toolkit.reports.devices import device_tables
+from toolkit.reports.tables import bar, mebibytes, milliseconds, table
 
 SHOWN_OPERATORS = 10
 
@@ -26,7 +27,8 @@ def _trace(trace: TraceAnalysis) -> Iterable[RenderableType]:
     yield Text.assemble((trace.path, "bold"), f" · {trace.format}{rank} · ", verdict)
     for warning in trace.warnings:
         yield Text(f"  {warning}", "yellow")
-    yield from _devices(trace)
+    for device in trace.devices:
+        yield from device_tables(device)
     if trace.streams:
         yield _streams(trace)
     yield from _launches(trace)
@@ -42,25 +44,6 @@ def _trace(trace: TraceAnalysis) -> Iterable[RenderableType]:
         yield _allocators(trace)
     if trace.memory["segments"]:
         yield _segments(trace)
-
-
-def _devices(trace: TraceAnalysis) -> Iterable[Table]:
-    for device in trace.devices:
-        found = table(f"Device {device.device}: {device.kernels:,} kernels, ms", "part", "time", "share of span")
-        parts = {
-            "compute": device.compute_ns, "exposed communication": device.exposed_comm_ns,
-            "exposed memory traffic": device.exposed_memory_ns, "idle": device.idle_ns,
-        }  # fmt: skip
-        for part, ns in parts.items():
-            found.add_row(part, milliseconds(ns), bar(share(ns, device.span_ns)))
-        found.add_section()
-        found.add_row("span", milliseconds(device.span_ns), "", style="bold")
-        yield found
-        busy = table(f"Device {device.device}: busy by category, ms", "category", "time", "share of all")
-        whole = sum(device.categories.values())
-        for category, ns in device.categories.items():
-            busy.add_row(category, milliseconds(ns), bar(share(ns, whole)))
-        yield busy
 
 
 def _streams(trace: TraceAnalysis) -> Table:
