@@ -116,10 +116,10 @@ def slices(timed_spans: Timed) -> Columns:
     }
     on_host = codes < len(HOST)
     if on_host.any():
-        columns["thread"] = _spread(_threads(chosen(spans, on_host)), on_host)
+        columns |= _spread({"thread": _threads(chosen(spans, on_host))}, on_host)
     if not on_host.all():
         own = _device_columns(chosen(spans, ~on_host), chosen(args, ~on_host), codes[~on_host].tolist())
-        columns |= {name: _spread(column, ~on_host) for name, column in own.items()}
+        columns |= _spread(own, ~on_host)
     return columns
 
 
@@ -152,9 +152,12 @@ def allocations(instants: Sequence[Instant], base_ns: int) -> tuple[Columns, int
     return columns, len(instants) - len(args)
 
 
-def _spread(column: pa.Array, rows: npt.NDArray[np.bool_]) -> pa.Array:
-    """The column's values in these rows, NULL in the others."""
-    return column if rows.all() else column.take(pa.array(np.cumsum(rows) - 1, mask=~rows))
+def _spread(columns: Columns, rows: npt.NDArray[np.bool_]) -> Columns:
+    """The columns' values in these rows, NULL in the others."""
+    if rows.all():
+        return columns
+    places = pa.array(np.cumsum(rows, dtype=np.int32) - 1, mask=~rows)
+    return {name: column.take(places) for name, column in columns.items()}
 
 
 def _device_columns(spans: Sequence[Span], args: Sequence[Args], codes: Sequence[int]) -> Columns:

@@ -52,10 +52,12 @@ class Causality:
         """Notes the calls of runtime and driver, and kernels, copies and sets, that name a correlation."""
         correlations, named = np.asarray(correlation.fill_null(0)), np.asarray(correlation.is_valid())
         launches = np.flatnonzero(_IS_LAUNCH[timed.codes] & named)
-        of_kernels = [place for place in launches.tolist() if launches_kernel(timed.spans[place].name)]
+        names = [timed.spans[place].name for place in launches.tolist()]
+        kernels = {name for name in set(names) if launches_kernel(name)}
+        of_kernels = np.array([name in kernels for name in names], dtype=bool)
         self._launches.frombytes(correlations[launches].tobytes())
         self._launched_ns.frombytes(timed.ts_ns[launches].tobytes())
-        self._kernel_launches.frombytes(correlations[np.array(of_kernels, dtype=np.int64)].tobytes())
+        self._kernel_launches.frombytes(correlations[launches[of_kernels]].tobytes())
         work = np.flatnonzero(_IS_WORK[timed.codes] & named)
         self._work.frombytes(correlations[work].tobytes())
         self._worked_ns.frombytes(timed.ts_ns[work].tobytes())
