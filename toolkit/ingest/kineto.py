@@ -80,15 +80,15 @@ def _base_ns(path: Path) -> int:
     It often stands behind the events, and is then found by reading the file through. Only a trace whose times are those
     of CLOCK_REALTIME themselves is not searched. `_Intake.check` holds the result against the parsed document.
     """
-    base_ns, text = 0, b""
+    base_ns, before = 0, b""
     for block in blocks(path):
-        text = text[-_BASE_REACH:] + block
-        if _BASE_KEY in text:
-            for found in _BASE.finditer(text):
-                base_ns = int(found[1])
-        first = _TS.search(text) if len(text) == len(block) else None
+        for text in (before + block[:_BASE_REACH], block):
+            if _BASE_KEY in text:
+                base_ns = next((int(found[1]) for found in reversed(list(_BASE.finditer(text)))), base_ns)
+        first = None if before else _TS.search(block)
         if first and (base_ns or len(first[1]) >= EPOCH_DIGITS):
             break
+        before = (before + block[-_BASE_REACH:])[-_BASE_REACH:]
     if abs(base_ns) >= LATEST_NS:
         raise HwprofError(f"{path} gives baseTimeNanoseconds as {base_ns}.", remedy="It must be before the year 2116.")
     return base_ns
@@ -104,7 +104,7 @@ class _Intake:
         self._left_out: Counter[str] = Counter()
         self._foreign: set[str] = set()
         self._events = 0
-        self._memory_devices: set[str | None] = set()
+        self._memory = self._device_memory = False
 
     def take(self, events: Sequence[Event]) -> None:
         """Appends what the store takes of these events."""
@@ -132,7 +132,8 @@ class _Intake:
     def _take_memory(self, instants: Sequence[Instant]) -> None:
         columns, without_size = kineto_tables.allocations(instants, self._base_ns)
         self._left_out.update(unusable_allocation=without_size)
-        self._memory_devices.update(columns["device"].unique().to_pylist())
+        devices = columns["device"].unique().to_pylist()
+        self._memory, self._device_memory = True, self._device_memory or any(device != "cpu" for device in devices)
         self._append("allocations", columns)
 
     def _append(self, table: str, columns: Columns) -> None:
@@ -147,7 +148,7 @@ class _Intake:
         if stated != self._base_ns:
             remedy = "It must be one whole number of nanoseconds, given once."
             raise HwprofError(f"{path} gives baseTimeNanoseconds as {stated!r:.80}.", remedy=remedy)
-        if self._events and not (self._kinds[:FOREIGN].any() or self._memory_devices):
+        if self._events and not (self._kinds[:FOREIGN].any() or self._memory):
             problem = f"{path} holds {self._events} events, but none that PyTorch's profiler writes."
             raise HwprofError(problem, remedy="Give a trace that torch.profiler exported.")
 
@@ -169,7 +170,7 @@ class _Intake:
             kineto_trust.dropped_events(metadata),
             kineto_trust.missing_kernels(
                 dict(zip(KINDS, self._kinds.tolist(), strict=False)),
-                device_memory=bool(self._memory_devices - {"cpu"}),
+                device_memory=self._device_memory,
             ),
             self._causality.findings(),
             kineto_trust.left_out(self._left_out),

@@ -28,8 +28,8 @@ ARROW_SCHEMAS = {
 TEXT_COLUMNS = {
     table: [column.name for column in columns if column.type == "VARCHAR"] for table, columns in schema.TABLES.items()
 }
-# Row groups this large compress well and are quick to scan; two of them, one being written, stay in memory.
-GROUP_ROWS = 1 << 16
+# Row groups of at most this size compress well and are quick to scan; two of them, one being written, are in memory.
+GROUP_ROWS, GROUP_BYTES = 1 << 16, 1 << 26
 
 
 class StoreWriter:
@@ -44,6 +44,7 @@ class StoreWriter:
         self._writers: dict[str, pq.ParquetWriter] = {}
         self._gathered: dict[str, list[pa.RecordBatch]] = {}
         self._rows: Counter[str] = Counter()
+        self._bytes: Counter[str] = Counter()
         self._pool = ThreadPoolExecutor(max_workers=1)
         self._writing: Future[None] | None = None
 
@@ -59,9 +60,11 @@ class StoreWriter:
             else pa.nulls(length, field.type)
             for field in wanted
         ]  # fmt: skip
-        self._gathered.setdefault(table, []).append(pa.RecordBatch.from_arrays(arrays, schema=wanted))
+        batch = pa.RecordBatch.from_arrays(arrays, schema=wanted)
+        self._gathered.setdefault(table, []).append(batch)
         self._rows[table] += length
-        if self._rows[table] >= GROUP_ROWS:
+        self._bytes[table] += batch.nbytes
+        if self._rows[table] >= GROUP_ROWS or self._bytes[table] >= GROUP_BYTES:
             self._flush(table)
 
     def append_rows(self, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -79,7 +82,7 @@ class StoreWriter:
     def _flush(self, table: str) -> None:
         """Has what is gathered written, once what was being written is."""
         self._wait()
-        del self._rows[table]
+        del self._rows[table], self._bytes[table]
         self._writing = self._pool.submit(self._write, table, self._gathered.pop(table))
 
     def _write(self, table: str, batches: list[pa.RecordBatch]) -> None:
