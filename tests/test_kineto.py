@@ -28,7 +28,7 @@ from tests.kineto_traces import (
     rows,
     warned,
     write,
-)  # fmt: skip
+)
 from tests.test_device_time import EXPECTED, SHARED, imported, needs_traces
 from toolkit.analyses.device_time import device_time
 from toolkit.ingest import inflate, json_chunks, kineto
