@@ -17,6 +17,9 @@ from toolkit.capture import venvs
 from toolkit.capture.venvs import Worker, ensure
 from toolkit.errors import HwprofError
 
+# Each makes an environment with the real venv and the real pip, which takes seconds.
+pytestmark = pytest.mark.e2e
+
 
 def make_wheel(folder: Path, version: str, name: str = "tiny") -> str:
     """A wheel with one module that knows its version, in `folder`; its sha256."""
