@@ -52,7 +52,7 @@ def ensure(framework: str, variant: str, *, say: Callable[[str], None], root: Pa
     and named. Raises HwprofError for an unknown lock, and with pip's own words where the installation fails.
     """
     name = f"{framework}-{variant}"
-    lock = _lock(name, root)
+    lock = find_lock(name, root)
     folder = root / ".venv" / name
     refused = folder.with_name(f"{name}.refused")
     other = FALLBACKS.get(name)
@@ -70,7 +70,7 @@ def ensure(framework: str, variant: str, *, say: Callable[[str], None], root: Pa
         framework=framework,
         variant=variant,
         lock=lock,
-        lock_sha256=_sha256(lock),
+        lock_sha256=sha256_of(lock),
         fallback=None,
     )
 
@@ -96,7 +96,7 @@ def install(
     with _alone(folder, say) as held:
         if _made_from(folder, enough):
             return
-        say(f"Installing {folder.name} from {'/'.join(lock.parts[-3:])}{_size(lock)}, once …")
+        say(f"Installing {folder.name} from {'/'.join(lock.parts[-3:])}{size(lock)}, once …")
         grows = _made_from(folder, smaller)
         (folder / STAMP).unlink(missing_ok=True)
         if not grows:
@@ -108,7 +108,8 @@ def install(
         _write_stamp(folder, lock)
 
 
-def _lock(name: str, root: Path) -> Path:
+def find_lock(name: str, root: Path) -> Path:
+    """The lock of `name` (`torch-cpu`); HwprofError with the known ones where there is none."""
     path = root / "containers" / "locks" / f"{name}.txt"
     if not path.is_file():
         known = sorted(lock.stem for lock in path.parent.glob("*-*.txt"))
@@ -129,10 +130,11 @@ def _circumstances(lock: Path) -> str:
     """What the answer "no wheel fits" depends on: lock, Python and pip's configuration, hashed as it may hold keys."""
     command = [sys.executable, "-I", "-m", "pip", "config", "list"]
     configured = subprocess.run(command, capture_output=True, check=False).stdout
-    return f"{_sha256(lock)} {_python()} {hashlib.sha256(configured).hexdigest()}\n"
+    return f"{sha256_of(lock)} {_python()} {hashlib.sha256(configured).hexdigest()}\n"
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The hash that names a lock wherever it is recorded."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -141,7 +143,7 @@ def _python() -> str:
 
 
 def _stamp(folder: Path, lock: Path) -> dict[str, str]:
-    return {"lock": lock.name, "lock_sha256": _sha256(lock), "python": _python(), "folder": str(folder.absolute())}
+    return {"lock": lock.name, "lock_sha256": sha256_of(lock), "python": _python(), "folder": str(folder.absolute())}
 
 
 def _made_from(folder: Path, locks: Sequence[Path]) -> bool:
@@ -159,7 +161,7 @@ def _write_stamp(folder: Path, lock: Path) -> None:
     partial.replace(folder / STAMP)
 
 
-def _size(lock: Path) -> str:
+def size(lock: Path) -> str:
     """What the lock's own first line says of its size."""
     first = lock.read_text(encoding="utf-8").partition("\n")[0]
     return first.replace("# size:", ";") if first.startswith("# size:") else ""
@@ -221,11 +223,12 @@ def _pip(folder: Path, arguments: Sequence[str], lock: Path, held: int) -> None:
         # On a full disk the log cannot be kept, and the reason is still to be told.
         with contextlib.suppress(OSError):
             log.write_text(done.stdout, encoding="utf-8")
-        raise _explain(done.stdout, f"Installing {folder.name} from {lock.name} failed:", log)
+        what = f"Installing {folder.name} from {lock.name} failed:"
+        raise explain(done.stdout, what, log, where=f"Python {_python()} on this machine")
 
 
-def _explain(output: str, what: str, log: Path) -> HwprofError:
-    """The one line, and the remedy, for pip's output; the whole of it lies in `log`."""
+def explain(output: str, what: str, log: Path, *, where: str) -> HwprofError:
+    """The one line, and the remedy, for pip's output, the whole of which lies in `log`; `where` is what it ran on."""
     if "No space left on device" in output:
         return HwprofError(f"{what} the disk is full.", remedy="Free some space and try again.", exit_code=FAILED)
     if found := MISMATCH.search(output):
@@ -237,7 +240,7 @@ def _explain(output: str, what: str, log: Path) -> HwprofError:
         remedy = f"Check the connection and `pip config list`, then try again; pip's words are in {log}."
         return HwprofError(f"{what} pip could not reach its index.", remedy=remedy, exit_code=FAILED)
     if missing := NO_WHEEL.search(output):
-        problem = f"{what} pip's indexes hold no wheel of {missing[1]} for Python {_python()} on this machine."
+        problem = f"{what} pip's indexes hold no wheel of {missing[1]} for {where}."
         remedy = "Use another Python (3.11 to 3.13), or add an index that has it to pip's configuration."
         return NoWheelError(problem, remedy=remedy, exit_code=FAILED)
     return HwprofError(f"{what} {_last_line(output)}", remedy=f"pip's words are in {log}.", exit_code=FAILED)
