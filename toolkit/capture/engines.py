@@ -1,11 +1,130 @@
-"""The container engine that runs images: docker or podman."""
+"""Finds the container engine that runs images: docker or podman, or says in each one's own words why not.
 
-from typing import NamedTuple
+An engine is asked by its command line, so that DOCKER_HOST, contexts and containers.conf mean
+what they mean there.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from typing import Any, NamedTuple
+
+from toolkit.errors import HwprofError
+
+NAMES = ("docker", "podman")
+CONTROLLERS = {"MemoryLimit": "memory", "CPUSet": "cpuset", "PidsLimit": "pids"}
+# An engine that is busy answers late; one that hangs is no working engine.
+ANSWER_WITHIN_S = 30
+DENIED = "permission denied"
 
 
 class Engine(NamedTuple):
-    """An engine that answered: its name (docker, podman), the program that asks it, and its version."""
+    """An engine that answered: its name (docker, podman), the program that asks it, its version, and what it can do.
+
+    `rootless`: run by a user, whom its containers' root is; `remapped`: its containers' root is no user of the host;
+    `controllers`: what it can limit, of memory, cpuset and pids; `cdi`: takes devices by Container Device Interface.
+    """
 
     name: str
     program: str
     version: str
+    rootless: bool = False
+    remapped: bool = False
+    selinux: bool = False
+    cdi: bool = False
+    cgroup_version: int = 2
+    controllers: frozenset[str] = frozenset(CONTROLLERS.values())
+
+    def __str__(self) -> str:
+        return f"{'rootless ' if self.rootless else ''}{self.name} {self.version}"
+
+
+class NoEngineError(HwprofError):
+    """None of the engines asked for works; `reasons` says of each why not, in one line."""
+
+    def __init__(self, reasons: dict[str, str]) -> None:
+        super().__init__(" ".join(f"{name}: {reason}." for name, reason in reasons.items()), remedy=_remedy(reasons))
+        self.reasons = reasons
+
+
+def find(asked: str) -> Engine:
+    """The engine of that name, or for `auto` the first of docker and podman that works; else raises NoEngineError."""
+    reasons: dict[str, str] = {}
+    for name in NAMES if asked == "auto" else (asked,):
+        found = ask(name)
+        if isinstance(found, Engine):
+            return found
+        reasons[name] = found
+    raise NoEngineError(reasons)
+
+
+def ask(name: str) -> Engine | str:
+    """The engine of that name, or in one line why it does not work."""
+    program = shutil.which(name)
+    if program is None:
+        return "not installed"
+    try:
+        done = subprocess.run(
+            [program, "info", "--format", "{{json .}}"],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=ANSWER_WITHIN_S,
+            check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{program} does not answer: {error}".rstrip(".")
+    try:
+        info = json.loads(done.stdout)
+        found = _podman(program, info) if name == "podman" else _docker(program, info)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        found = None
+    return found or last_line(done.stderr) or f"{program} info gave no answer that can be read"
+
+
+def last_line(words: str) -> str:
+    """What a program said last: of several lines that is the error."""
+    lines = [" ".join(line.split()) for line in words.splitlines() if line.strip()]
+    return lines[-1].rstrip(".") if lines else ""
+
+
+def _docker(program: str, info: dict[str, Any]) -> Engine | None:
+    """None where the client alone answered, whose exit code may be 0 all the same."""
+    if not info["ServerVersion"]:
+        return None
+    options = {part for option in info["SecurityOptions"] or [] for part in option.split(",")}
+    return Engine(
+        name="docker",
+        program=program,
+        version=info["ServerVersion"],
+        rootless="name=rootless" in options,
+        remapped="name=userns" in options,
+        selinux="name=selinux" in options,
+        cdi=bool(info.get("CDISpecDirs")),
+        cgroup_version=int(info.get("CgroupVersion") or 1),
+        controllers=frozenset(controller for key, controller in CONTROLLERS.items() if info.get(key)),
+    )
+
+
+def _podman(program: str, info: dict[str, Any]) -> Engine:
+    host = info["host"]
+    return Engine(
+        name="podman",
+        program=program,
+        version=info["version"]["Version"],
+        rootless=host["security"]["rootless"],
+        selinux=host["security"]["selinuxEnabled"],
+        cdi=True,
+        cgroup_version=int(host["cgroupVersion"].removeprefix("v")),
+        controllers=frozenset(CONTROLLERS.values()) & frozenset(host["cgroupControllers"] or []),
+    )
+
+
+def _remedy(reasons: dict[str, str]) -> str:
+    if any(DENIED in reason.lower() for reason in reasons.values()):
+        return f"Let {_user()} use the engine (for docker: add the user to the group docker), or use runtime=local."
+    if all(reason == "not installed" for reason in reasons.values()):
+        return f"Install {' or '.join(reasons)}, or use runtime=local."
+    return "Start the engine, check DOCKER_HOST, or use runtime=local."
+
+
+def _user() -> str:
+    return f"user {os.getuid()}"
