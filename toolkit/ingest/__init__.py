@@ -1,9 +1,13 @@
 """raw/ or anyone's trace -> one clock, one schema: one file a format."""
 
+import os
 import sys
 from importlib.abc import MetaPathFinder
 
-import pyarrow as pa
+# NumPy's linear algebra, which nothing here uses, else starts a thread a core that spins while a trace is read.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import pyarrow as pa  # imports NumPy
 
 
 class _NoPandas(MetaPathFinder):

@@ -1,19 +1,20 @@
-"""A file's content in blocks of some megabytes, inflated where it is gzip, within a stated limit."""
+"""A file's content in blocks of a megabyte, inflated where it is gzip, within a stated limit."""
 
 import os
-import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
+from isal import igzip_lib, isal_zlib
+
 from toolkit.errors import HwprofError
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 1 << 20
 LIMIT_VARIABLE = "HWPROF_MAX_INFLATED_BYTES"
 DEFAULT_LIMIT_BYTES = 16 << 30
 GZIP_MAGIC = b"\x1f\x8b"
-GZIP_WINDOW = 16 + zlib.MAX_WBITS
+GZIP_WINDOW = 16 + isal_zlib.MAX_WBITS
 READ_BYTES = 1 << 18
 DAMAGED = "Take the file again from where it was written: it was cut off or damaged on the way."
 
@@ -39,7 +40,7 @@ def blocks(path: Path) -> Iterator[bytes]:
                     remedy = f"If it is to be trusted, set {LIMIT_VARIABLE} higher."
                     raise HwprofError(f"{path} holds more than {limit} bytes once inflated.", remedy=remedy)
                 yield block
-    except (EOFError, zlib.error) as error:
+    except (EOFError, igzip_lib.IsalError) as error:
         raise HwprofError(f"{path} is no whole gzip file: {error}.", remedy=DAMAGED) from error
     except OSError as error:
         raise HwprofError(f"{path} cannot be read: {error.strerror}.", remedy="Check the path.") from error
@@ -56,14 +57,14 @@ def ahead(content: Iterator[bytes]) -> Iterator[bytes]:
 
 def _inflated(file: BinaryIO) -> Iterator[bytes]:
     """Inflates one gzip member after the other; zeros between and after them are padding, as for gzip itself."""
-    stream = zlib.decompressobj(GZIP_WINDOW)
+    stream = isal_zlib.decompressobj(GZIP_WINDOW)
     data = file.read(READ_BYTES)
     while data:
         if block := stream.decompress(data, BLOCK_BYTES):
             yield block
         data = (stream.unused_data.lstrip(b"\0") if stream.eof else stream.unconsumed_tail) or file.read(READ_BYTES)
         if stream.eof and (data := data.lstrip(b"\0")):
-            stream = zlib.decompressobj(GZIP_WINDOW)
+            stream = isal_zlib.decompressobj(GZIP_WINDOW)
     if rest := stream.flush():
         yield rest
     if not stream.eof:
