@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
-from isal import igzip_lib, isal_zlib
+from isal import isal_zlib
 
 from toolkit.errors import HwprofError
 
@@ -14,6 +14,8 @@ BLOCK_BYTES = 1 << 20
 LIMIT_VARIABLE = "HWPROF_MAX_INFLATED_BYTES"
 DEFAULT_LIMIT_BYTES = 16 << 30
 GZIP_MAGIC = b"\x1f\x8b"
+# The stub gives the class as an instance of Exception.
+INFLATE_ERROR = cast(type[Exception], isal_zlib.error)
 GZIP_WINDOW = 16 + isal_zlib.MAX_WBITS
 READ_BYTES = 1 << 18
 DAMAGED = "Take the file again from where it was written: it was cut off or damaged on the way."
@@ -40,7 +42,7 @@ def blocks(path: Path) -> Iterator[bytes]:
                     remedy = f"If it is to be trusted, set {LIMIT_VARIABLE} higher."
                     raise HwprofError(f"{path} holds more than {limit} bytes once inflated.", remedy=remedy)
                 yield block
-    except (EOFError, igzip_lib.IsalError) as error:
+    except (EOFError, INFLATE_ERROR) as error:
         raise HwprofError(f"{path} is no whole gzip file: {error}.", remedy=DAMAGED) from error
     except OSError as error:
         raise HwprofError(f"{path} cannot be read: {error.strerror}.", remedy="Check the path.") from error
