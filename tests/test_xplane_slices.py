@@ -86,9 +86,9 @@ def test_stats_tell_what_a_host_event_s_name_does_not(tmp_path: Path) -> None:
         event("train", 4_000),
     ]
     connection = read(space(plane("/host:CPU", {"-3:main": events}), start()), tmp_path)
-    assert rows(connection, "SELECT kind, category, correlation, thread FROM slices ORDER BY ts_ns") == [
+    assert rows(connection, "SELECT kind, step_num, correlation, thread FROM slices ORDER BY ts_ns") == [
         ("launch", None, 4, "-3:main"), ("op", None, None, "-3:main"),
-        ("annotation", "step", None, "-3:main"), ("annotation", None, None, "-3:main"),
+        ("annotation", 0, None, "-3:main"), ("annotation", None, None, "-3:main"),
     ]  # fmt: skip
 
 

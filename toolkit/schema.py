@@ -65,6 +65,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("epoch", "INTEGER", "from the marks, by the start (for device work: of its launch); NULL outside"),
         Column("step", "INTEGER", "from the marks, likewise"),
         Column("phase", "VARCHAR", "from the marks, likewise"),
+        Column("step_num", "BIGINT", "on an annotation that marks a step: the number that the framework gave it"),
     ),
     "lines": (
         TRACE,

@@ -7,11 +7,19 @@
 -- thread: process/thread of the call; NULL where the trace lacks it
 -- launch_ns: start of the call; NULL where the trace lacks it
 -- external_id: what the trace names as the operator that asked; NULL where it does not, or only repeats the correlation
--- step: n of the ProfilerStep#n that the call lies in; NULL where it lies in none
-WITH marked AS (
-    SELECT trace, regexp_extract(name, '\d+$')::INTEGER AS step, ts_ns AS step_ns, ts_ns + dur_ns AS step_end_ns
+-- step: number of the marked step (see profiler_steps) that the call lies in; NULL where it lies in none
+WITH numbered AS (
+    SELECT trace, coalesce(step_num, regexp_extract(name, '\d+$')::INTEGER) AS step, ts_ns AS step_ns, ts_ns + dur_ns AS step_end_ns,
+        max(ts_ns + dur_ns) OVER (
+            PARTITION BY trace ORDER BY ts_ns, dur_ns DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ) AS reached_ns
     FROM slices
-    WHERE kind IN ('op', 'annotation') AND dur_ns IS NOT NULL AND regexp_matches(name, '^ProfilerStep#\d{1,9}$')
+    WHERE kind IN ('op', 'annotation') AND dur_ns IS NOT NULL
+        AND (step_num IS NOT NULL OR regexp_matches(name, '^ProfilerStep#\d{1,9}$'))
+),
+-- what marks a step within another one is part of that one
+marked AS (
+    SELECT * EXCLUDE (reached_ns) FROM numbered WHERE reached_ns IS NULL OR step_end_ns > reached_ns
 ),
 kernels AS (
     SELECT trace, device, correlation, count(*) AS kernels, coalesce(sum(dur_ns), 0)::BIGINT AS kernel_ns

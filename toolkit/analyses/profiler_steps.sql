@@ -1,4 +1,5 @@
--- The steps that PyTorch's profiler marked (ProfilerStep#n), on the host, and when the device work launched in each ran.
+-- The steps that the framework marked (PyTorch's ProfilerStep#n, or an annotation to which TensorFlow or JAX gave a step's
+-- number), on the host, and when the device work launched in each ran.
 -- trace: number of the trace
 -- step: n
 -- host_start_ns: start of the annotation
@@ -6,10 +7,18 @@
 -- device_start_ns: start of the first device slice whose launch lies within the annotation; NULL where there is none
 -- device_end_ns: end of the last of them
 -- stray_end_ns: end of the last device slice that was launched in no step and ended before the first step's began; else NULL
-WITH marked AS (
-    SELECT trace, regexp_extract(name, '\d+$')::INTEGER AS step, ts_ns AS host_start_ns, ts_ns + dur_ns AS host_end_ns
+WITH numbered AS (
+    SELECT trace, coalesce(step_num, regexp_extract(name, '\d+$')::INTEGER) AS step, ts_ns AS host_start_ns, ts_ns + dur_ns AS host_end_ns,
+        max(ts_ns + dur_ns) OVER (
+            PARTITION BY trace ORDER BY ts_ns, dur_ns DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ) AS reached_ns
     FROM slices
-    WHERE kind IN ('op', 'annotation') AND dur_ns IS NOT NULL AND regexp_matches(name, '^ProfilerStep#\d{1,9}$')
+    WHERE kind IN ('op', 'annotation') AND dur_ns IS NOT NULL
+        AND (step_num IS NOT NULL OR regexp_matches(name, '^ProfilerStep#\d{1,9}$'))
+),
+-- what marks a step within another one is part of that one
+marked AS (
+    SELECT * EXCLUDE (reached_ns) FROM numbered WHERE reached_ns IS NULL OR host_end_ns > reached_ns
 ),
 launches AS (
     SELECT launch.trace, correlation, CASE WHEN ts_ns + dur_ns <= host_end_ns THEN host_start_ns END AS host_start_ns

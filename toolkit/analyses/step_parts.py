@@ -1,4 +1,4 @@
-"""PyTorch's training steps and what each was spent on, by the rule that its TensorBoard plugin published.
+"""Training steps and what each was spent on, by the rule that PyTorch's TensorBoard plugin published.
 
 A step ends at the end of the last device slice launched in it, and the next one starts there. Within a step, a moment
 belongs to the first of PARTS that ran; `Other` is when none did.

@@ -1,4 +1,4 @@
--- Every slice that a PyTorch step is made of, under the name of the part that it counts to.
+-- Every slice that a step is made of, under the name of the part that it counts to.
 -- trace: number of the trace
 -- part: Kernel, Memcpy, Memset, Communication, Runtime, DataLoader or CPU Exec
 -- start_ns: start
@@ -11,7 +11,7 @@ SELECT
         WHEN kind = 'memcpy' THEN 'Memcpy'
         WHEN kind = 'memset' THEN 'Memset'
         WHEN kind = 'launch' THEN 'Runtime'
-        WHEN regexp_matches(name, '^enumerate\(Data(Loader|Pipe)\)#') THEN 'DataLoader'
+        WHEN regexp_matches(name, '^(enumerate\(Data(Loader|Pipe)\)#|(EagerLocalExecute: )?IteratorGetNext)') THEN 'DataLoader'
         WHEN regexp_matches(name, '^(nccl|gloo):') THEN 'Communication'
         ELSE 'CPU Exec'
     END AS part,
@@ -20,5 +20,6 @@ SELECT
 FROM slices
 WHERE dur_ns IS NOT NULL AND NOT starts_with(name, 'ProfilerStep#')
     AND (kind IN ('kernel', 'memcpy', 'memset', 'launch', 'op')
-        -- annotations are the user's own and hold anything; only those that PyTorch itself makes tell what ran
-        OR kind = 'annotation' AND regexp_matches(name, '^(enumerate\(Data(Loader|Pipe)\)#|(nccl|gloo):)'))
+        -- annotations are the user's own and hold anything; only those that a framework itself makes tell what ran
+        OR kind = 'annotation'
+        AND regexp_matches(name, '^(enumerate\(Data(Loader|Pipe)\)#|(nccl|gloo):|IteratorGetNext(AsOptional)?Op::)'))

@@ -68,14 +68,13 @@ def _categories(batch: Batch, kinds: Codes, stats: Stats) -> list[str | None]:
 
 
 def host_slices(batch: Batch) -> Slices:
-    """A thread's events: operators, annotations, launches, Python frames. A step marker's category is `step`."""
+    """A thread's events: operators, annotations, launches, Python frames; a step's marker with its number."""
     kinds = batch.by_name(xplane_names.host_kind)
     telling = any(batch.plane.stat_id(name) is not None for name in _TELLING_STATS)
     stats = Stats(batch, ((kinds == ANNOTATION) | (kinds == LAUNCH)) & telling)
     kinds[stats.told("hlo_op")] = OP
     kinds[stats.told("correlation_id")] = LAUNCH
-    steps = pa.array(np.zeros(len(batch), np.int8), mask=~stats.told("step_num"))
-    return Slices(batch, kinds, _correlation(stats), {"category": pa.array(["step"]).take(steps)})
+    return Slices(batch, kinds, _correlation(stats), {"step_num": stats.integers("step_num")})
 
 
 def _correlation(stats: Stats) -> pa.Int64Array:

@@ -71,6 +71,8 @@ MESSAGES = {
     },
     "XStatMetadata": {"id": (1, "int64"), "name": (2, "string"), "description": (3, "string")},
 }
+# Of these fields a message has one, also where its value is 0.
+ONE_OF = {"XStat": {name for name in MESSAGES["XStat"] if name.endswith("_value")}}
 
 
 def _declared() -> descriptor_pool.DescriptorPool:
@@ -79,6 +81,10 @@ def _declared() -> descriptor_pool.DescriptorPool:
         declared = file.message_type.add(name=message)
         for name, (number, type_) in fields.items():
             _declare_field(declared.field.add(name=name, number=number), type_)
+            if name in ONE_OF.get(message, ()):
+                declared.field[-1].oneof_index = 0
+        if message in ONE_OF:
+            declared.oneof_decl.add(name="value")
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return pool
