@@ -23,8 +23,8 @@ from toolkit.ingest.inflate import GZIP_MAGIC, GZIP_WINDOW, ahead, blocks
 from toolkit.ingest.json_chunks import EventArray
 from toolkit.ingest.kineto_events import Event, EventDecoder, Instant, Span
 from toolkit.ingest.kineto_tables import CODES, FOREIGN, KINDS, MEMORY_EVENT, Columns, chosen
-from toolkit.ingest.kineto_trust import Causality
 from toolkit.ingest.store import StoreWriter
+from toolkit.ingest.trust import Causality
 
 FORMAT = "kineto"
 HEAD_BYTES = 1 << 16
@@ -126,7 +126,7 @@ class _Intake:
         timed = kineto_tables.timed(chosen(spans, known), codes[known], self._base_ns)
         self._left_out.update(unusable_start=timed.without_ts, unusable_duration=timed.without_dur)
         columns = kineto_tables.slices(timed)
-        self._causality.note(timed, columns["correlation"])
+        kineto_trust.note(self._causality, timed, columns["correlation"])
         self._append("slices", columns)
 
     def _take_memory(self, instants: Sequence[Instant]) -> None:

@@ -1,21 +1,15 @@
 """What puts a Kineto trace in doubt: causality between launches and device work, and what the profiler says it lost."""
 
 import re
-from array import array
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-from msgspec import Struct
 
-from toolkit.ingest.columns import Ns
 from toolkit.ingest.kineto_tables import KINDS, Timed
-
-# Launches and work are compared in as many shares of their correlations, a power of two: it takes less memory.
-SHARES = 1 << 4
+from toolkit.ingest.trust import Causality, Finding
 
 # Copies and sets of no bytes run nothing on the device, so only launches of kernels must find their work.
 _LAUNCHES_KERNEL = re.compile(r"launch\w*kernel", re.IGNORECASE)
@@ -31,53 +25,16 @@ _IS_LAUNCH = np.array([kind == "launch" for kind in KINDS])
 _IS_WORK = np.array([kind in {"kernel", "memcpy", "memset"} for kind in KINDS])
 
 
-class Finding(Struct, frozen=True):
-    """A row of `warnings` but for its trace and pass; one with a count of 0 is none."""
-
-    code: str
-    count: int
-    message: str
-    untrusted: bool = True
-
-
-class Causality:
-    """Gathers launches and device work while a trace is read, 16 bytes each, and compares them at the end."""
-
-    def __init__(self) -> None:
-        # array grows in place; lists of small arrays would leave the heap in pieces, and have to be joined
-        self._launches, self._launched_ns, self._kernel_launches = array("q"), array("q"), array("q")
-        self._work, self._worked_ns = array("q"), array("q")
-
-    def note(self, timed: Timed, correlation: pa.Int64Array) -> None:
-        """Notes the calls of runtime and driver, and kernels, copies and sets, that name a correlation."""
-        correlations, named = np.asarray(correlation.fill_null(0)), np.asarray(correlation.is_valid())
-        launches = np.flatnonzero(_IS_LAUNCH[timed.codes] & named)
-        names = [timed.spans[place].name for place in launches.tolist()]
-        kernels = {name for name in set(names) if launches_kernel(name)}
-        of_kernels = np.array([name in kernels for name in names], dtype=bool)
-        self._launches.frombytes(correlations[launches].tobytes())
-        self._launched_ns.frombytes(timed.ts_ns[launches].tobytes())
-        self._kernel_launches.frombytes(correlations[launches[of_kernels]].tobytes())
-        work = np.flatnonzero(_IS_WORK[timed.codes] & named)
-        self._work.frombytes(correlations[work].tobytes())
-        self._worked_ns.frombytes(timed.ts_ns[work].tobytes())
-
-    def findings(self) -> Iterator[Finding]:
-        """Work before its launch, launches without their kernel, work without its launch."""
-        launches, launched_ns, kernels = _ns(self._launches), _ns(self._launched_ns), _ns(self._kernel_launches)
-        work, worked_ns = _ns(self._work), _ns(self._worked_ns)
-        early = lost = alone = 0
-        for share in range(SHARES):
-            own, called = work & (SHARES - 1) == share, launches & (SHARES - 1) == share
-            order = np.argsort(launches[called], kind="stable")
-            places, found = _places(launches[called][order], work[own])
-            early += int(np.count_nonzero(worked_ns[own][found] < launched_ns[called][order][places[found]]))
-            alone += int(np.count_nonzero(~found))
-            lost += int(np.count_nonzero(~_places(np.sort(work[own]), kernels[kernels & (SHARES - 1) == share])[1]))
-        yield Finding("clock_violation", early, f"{early} device slices start before the call that launched them.")
-        yield Finding("unmatched_launch", lost, f"{lost} kernel launches have no kernel in the trace.")
-        message = f"{alone} device slices were launched by no call in the trace, most likely before it began."
-        yield Finding("unlaunched_work", alone if len(launches) else 0, message, untrusted=False)
+def note(causality: Causality, timed: Timed, correlation: pa.Int64Array) -> None:
+    """Notes the calls of runtime and driver, and kernels, copies and sets, that name a correlation."""
+    correlations, named = np.asarray(correlation.fill_null(0)), np.asarray(correlation.is_valid())
+    launches = np.flatnonzero(_IS_LAUNCH[timed.codes] & named)
+    names = [timed.spans[place].name for place in launches.tolist()]
+    kernels = {name for name in set(names) if launches_kernel(name)}
+    of_kernels = np.array([name in kernels for name in names], dtype=bool)
+    causality.launched(correlations[launches], timed.ts_ns[launches], of_kernels)
+    work = np.flatnonzero(_IS_WORK[timed.codes] & named)
+    causality.worked(correlations[work], timed.ts_ns[work])
 
 
 def dropped_events(metadata: Mapping[str, Any]) -> Iterator[Finding]:
@@ -119,15 +76,3 @@ def not_analysed(count: int, categories: Collection[str]) -> Finding:
 def launches_kernel(name: str) -> bool:
     """Whether a runtime or driver call of this name puts a kernel on the device."""
     return bool(_LAUNCHES_KERNEL.search(name))
-
-
-def _ns(numbers: "array[int]") -> Ns:
-    return np.frombuffer(numbers, dtype=np.int64)
-
-
-def _places(ordered: Ns, wanted: Ns) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
-    """Where each wanted value first stands among the ordered ones, and whether it does."""
-    places = np.searchsorted(ordered, wanted)
-    found = places < len(ordered)
-    found[found] = ordered[places[found]] == wanted[found]
-    return places, found

@@ -2,20 +2,20 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from msgspec import structs
 
-from toolkit.ingest import xplane_names, xplane_rows
+from toolkit.ingest import xplane_names, xplane_rows, xplane_trust
 from toolkit.ingest.store import StoreWriter
+from toolkit.ingest.trust import Causality, Finding
 from toolkit.ingest.xplane_clock import Clock, Int64s
 from toolkit.ingest.xplane_events import Batch, Plane, batches
 from toolkit.ingest.xplane_schema import parse
-from toolkit.ingest.xplane_trust import Causality, Finding, told_by_profiler
 
 FORMAT = "xplane"
 INT64_MAX = 2**63 - 1
@@ -51,14 +51,14 @@ class Intake:
         if gpu and stream:
             work = xplane_rows.device_slices(batch)
             self._counts["kernels"] += int(np.count_nonzero(work.kinds == xplane_names.KERNEL))
-            self._causality.worked(work)
+            xplane_trust.worked(self._causality, work)
             self._append("slices", work.columns(), device=gpu, stream=stream)
         elif xplane_names.is_host(batch.plane.name):
             memory = xplane_rows.is_memory(batch)
             if memory.any():
                 self._append("allocations", xplane_rows.allocations(batch.take(memory)))
             slices = xplane_rows.host_slices(batch.take(~memory))
-            self._causality.launched(slices)
+            xplane_trust.launched(self._causality, slices)
             self._append("slices", slices.columns(), thread=f"{line.id}:{line.name}")
         else:
             self._counts["unread"] += len(batch)
@@ -85,8 +85,8 @@ class Intake:
         row = {"path": self._store.relative(path), "format": FORMAT, "events": self._counts["events"]}
         self._store.append_rows("traces", [keys | row | {"gpus": len(self._gpus) or None}])
         self._store.append_rows("lines", self._lines)
-        findings = chain(told_by_profiler(errors, warnings), self._causality.findings(), self._doubts())
-        self._store.append_rows("warnings", [keys | asdict(finding) for finding in findings if finding.count])
+        findings = chain(xplane_trust.told_by_profiler(errors, warnings), self._causality.findings(), self._doubts())
+        self._store.append_rows("warnings", [keys | structs.asdict(finding) for finding in findings if finding.count])
 
     def _doubts(self) -> Iterator[Finding]:
         gpus, untimed, unread = len(self._gpus), self._counts["untimed"], self._counts["unread"]
@@ -95,7 +95,7 @@ class Intake:
                 "no_kernels", gpus, f"{gpus} GPUs are listed, but no kernel of any is recorded.", untrusted=True
             )
         message = f"{untimed} events start or last impossibly long and are left out."
-        yield Finding("unusable_time", untimed, message, untrusted=True)
+        yield Finding("unusable_time", untimed, message)
         message = f"{unread} events are of lines that are not analysed, neither streams nor host threads."
         yield Finding("other_lines", unread, message, untrusted=False)
         if self._clock.start_ns is None and self._clock.first_line_ns is None:
