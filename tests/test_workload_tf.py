@@ -21,7 +21,7 @@ from toolkit.spec import RunSpec
 size = lambda weights: sum(weight.numpy().size for weight in weights)
 counts = {}
 for name in sys.argv[1:]:
-    model = keras_parts.model(RunSpec(framework="tf", model=name, image_size=224, classes=1000))
+    model = keras_parts.model(RunSpec(framework="tf", mode="as-shipped", model=name, image_size=224, classes=1000))
     counts[ZOO["tf"][name]] = [size(model.trainable_weights), size(model.non_trainable_weights)]
 print(json.dumps(counts))
 """
@@ -39,17 +39,18 @@ def test_models_are_the_zoo_s() -> None:
 @pytest.mark.parametrize("loop", ["fit", "custom"])
 def test_settings_are_keras_s_own(loop: str, tmp_path: Path) -> None:
     """Adam's epsilon is Keras's; without a GPU, jit_compile="auto" comes to a graph without XLA."""
-    facts = work(tmp_path, small("tf", loop, task="infer"), "time").facts
+    facts = work(tmp_path, small("tf", loop, mode="as-shipped", task="infer"), "time").facts
     assert facts["optimizer"] == {
         "name": "Adam", "learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7, "weight_decay": 0.0,
     }  # fmt: skip
-    assert (facts["compile"], facts["jit_compile"], facts["layout"]) == ("graph", False, "channels_last")
+    assert (facts["compile"], facts["layout"]) == ("graph", "channels_last")
+    assert facts["loss"] == "cross-entropy of probabilities"
     assert (facts["versions"]["cuda"], facts["device"], facts["device_name"]) == (None, "cpu", None)
 
 
 def test_a_network_that_normalises_inside_says_so(tmp_path: Path) -> None:
     """EfficientNet rescales its input in the graph."""
-    spec = small("tf", "custom", model="efficientnet_b4", task="infer", infer_repeats=1)
+    spec = small("tf", "custom", mode="as-shipped", model="efficientnet_b4", task="infer", infer_repeats=1)
     assert work(tmp_path, spec, "time").facts["normalises_inside"] is True
 
 
@@ -71,7 +72,7 @@ def test_xprof_sees_the_steps(tmp_path: Path) -> None:
 
 def test_an_image_too_small_for_the_model_is_bad_input(tmp_path: Path) -> None:
     """Keras's own words, in one line, with what to use instead."""
-    outcome = work(tmp_path, small("tf", "fit", model="resnet50", image_size=16), "time").outcome
+    outcome = work(tmp_path, small("tf", "fit", mode="as-shipped", model="resnet50", image_size=16), "time").outcome
     assert outcome["exit_code"] == BAD_INPUT
     assert outcome["reason"].startswith(
         "Keras cannot build resnet50 for image_size=16: Input size must be at least 32x32"

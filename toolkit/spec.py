@@ -16,6 +16,7 @@ from typing import Any
 from toolkit.errors import HwprofError
 
 FRAMEWORKS = ("torch", "tf")
+FRAMEWORKS_SPELT = {"torch": "PyTorch", "tf": "TensorFlow", "jax": "JAX"}
 RUNTIMES = ("auto", "local")
 DEVICES = ("auto", "cpu", "cuda")
 TASKS = ("train", "infer")
@@ -23,7 +24,14 @@ LOOPS = ("auto", "custom", "fit")
 DATASETS = ("synthetic", "cifar10")
 OPTIMIZERS = ("adam", "sgd")
 PASSES = ("time", "profile")
+MATCHED = "matched"
+AS_SHIPPED = "as-shipped"
+MODES = (MATCHED, AS_SHIPPED)
+PRECISIONS = ("auto", "fp64", "fp32", "tf32", "bf16")
+NORMALISATIONS = ("none", "cifar10")
 NATIVE_LOOP = {"torch": "custom", "tf": "fit"}
+# How each framework can run a model; the first is what a matched run takes where nothing is said.
+COMPILES = {"torch": ("eager", "inductor"), "tf": ("graph", "eager", "xla"), "jax": ("xla", "eager")}
 CIFAR10_IMAGE_SIZE = 32
 CIFAR10_CLASSES = 10
 
@@ -37,15 +45,29 @@ class RunSpec:
     """What runs: one framework, one model, one task. Built by `resolve`, which refuses what cannot be run."""
 
     framework: str = _option("torch", "which framework runs it", choices=FRAMEWORKS)
-    model: str = _option("resnet50", "which model of the framework's own zoo")
+    model: str = _option("resnet50", "which model")
+    mode: str = _option(
+        MATCHED, "matched: the same model, weights and settings everywhere; as-shipped: each zoo's own", choices=MODES
+    )
     task: str = _option("train", "train (with validation, then inference) or inference alone", choices=TASKS)
     runtime: str = _option("auto", "where the worker runs", choices=RUNTIMES)
     device: str = _option("auto", "auto takes a GPU where one answers, and says so", choices=DEVICES)
     loop: str = _option("auto", "custom (hand-written loop) or fit (Keras); auto is the native one", choices=LOOPS)
+    compile: str = _option(
+        "auto",
+        "how the framework runs the model; auto: eager (torch), graph (tf), xla (jax), as-shipped fit: Keras's choice",
+        choices=("auto", "eager", "graph", "xla", "inductor"),
+    )
+    precision: str = _option(
+        "auto", "of the arithmetic; auto: fp32, or as-shipped what the framework takes", choices=PRECISIONS
+    )
     dataset: str = _option("synthetic", "synthetic tensors from the seed, or CIFAR-10", choices=DATASETS)
     data_dir: str = _option("", "folder that holds or receives the dataset; empty: the data cache")
     image_size: int = _option(32, "height and width of the input, pixels", least=8)
     classes: int = _option(10, "number of classes", least=2)
+    normalise: str = _option(
+        "none", "none: pixels 0 to 1; cifar10: by CIFAR-10's mean and deviation", choices=NORMALISATIONS
+    )
     batch: int = _option(32, "samples in a training step", least=1)
     epochs: int = _option(2, "epochs of training", least=1)
     steps: int = _option(10, "training steps in an epoch; 0: the whole training set", least=0)
@@ -72,9 +94,9 @@ class RunSpec:
     timeout_s: int = _option(3600, "a pass that takes longer is ended and recorded as such", least=1)
 
     @property
-    def mode(self) -> str:
-        """As-shipped: what each framework's own zoo and defaults give."""
-        return "as-shipped"
+    def matched(self) -> bool:
+        """Whether the run is to compute what the other frameworks' matched runs compute."""
+        return self.mode == MATCHED
 
     def as_json(self) -> str:
         """JSON that `from_json` reads back to an equal spec."""
@@ -154,7 +176,23 @@ def check(spec: RunSpec) -> RunSpec:
         raise HwprofError("task=infer without requests does nothing.", remedy="Give infer_repeats and infer_batches.")
     if not spec.passes:
         raise HwprofError("passes is empty.", remedy="Give passes=time, passes=profile or passes=time,profile.")
-    return dataclasses.replace(spec, loop=NATIVE_LOOP[spec.framework]) if spec.loop == "auto" else spec
+    return _settled(spec)
+
+
+def _settled(spec: RunSpec) -> RunSpec:
+    """`spec` with what `auto` stands for, as far as the framework is not to choose itself."""
+    loop = NATIVE_LOOP[spec.framework] if spec.loop == "auto" else spec.loop
+    keras_chooses = loop == "fit" and not spec.matched
+    modes = COMPILES[spec.framework]
+    compile_ = modes[0] if spec.compile == "auto" and not keras_chooses else spec.compile
+    if compile_ not in ("auto", *modes):
+        others = [framework for framework in FRAMEWORKS if compile_ in COMPILES[framework]]
+        raise HwprofError(
+            f"{FRAMEWORKS_SPELT[spec.framework]} has no compile mode {compile_!r}.",
+            remedy=f"Use compile={' or '.join(modes)}, or framework={' or '.join(others)}.",
+        )
+    precision = "fp32" if spec.precision == "auto" and spec.matched else spec.precision
+    return dataclasses.replace(spec, loop=loop, compile=compile_, precision=precision)
 
 
 def _split(item: str) -> tuple[str, str]:

@@ -160,12 +160,13 @@ def _unwritable(runs: Path, reason: str | None) -> HwprofError:
 
 def _check_model(spec: RunSpec) -> None:
     zoo = ZOO[spec.framework]
-    if spec.model in zoo:
+    # Matched models are torchvision's, in every framework.
+    if spec.model in (ZOO["torch"] if spec.matched else zoo):
         return
     others = [framework for framework in ZOO if spec.model in ZOO[framework]]
     raise HwprofError(
         f"{ZOO_NAMES[spec.framework]} has no {spec.model}.",
-        remedy=f"Use framework={' or '.join(others)}, or one of its own: {', '.join(zoo)}.",
+        remedy=f"Use mode=matched or framework={' or '.join(others)}, or one of its own: {', '.join(zoo)}.",
     )
 
 

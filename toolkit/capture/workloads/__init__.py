@@ -2,6 +2,12 @@
 
 MODULES = {"torch": "toolkit.capture.workloads.pytorch", "tf": "toolkit.capture.workloads.tensorflow"}
 
+# Their sides of `toolkit.capture.probe`.
+PROBES = {
+    "torch": "toolkit.capture.workloads.matched.torch_probe",
+    "tf": "toolkit.capture.workloads.matched.keras_probe",
+}
+
 # What each framework calls the model: torchvision.models, keras.applications; `cifar_cnn` is written out here in both.
 ZOO = {
     "torch": {

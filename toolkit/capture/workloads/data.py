@@ -1,6 +1,7 @@
 """Training and validation images, the same bytes in every framework: synthetic from the seed, or CIFAR-10.
 
-Images are uint8 [n, height, width, 3], labels int64 [n]. NumPy comes with every framework.
+Images are uint8 [n, height, width, 3], labels int64 [n]. NumPy comes with every framework, and settles here what must
+be the same in each: the values of an image's pixels and the order of samples.
 """
 
 import math
@@ -19,6 +20,9 @@ Labels = NDArray[np.int64]
 
 # Distinct synthetic images kept in memory; a longer epoch goes round them.
 SYNTHETIC_IMAGES = 512
+# Of the training set's pixels by channel, 0 to 1; `hwprof`'s tests compute them from the archive where it is there.
+CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
+CIFAR10_DEVIATION = (0.2470, 0.2435, 0.2616)
 
 
 class Split(NamedTuple):
@@ -29,6 +33,13 @@ class Split(NamedTuple):
     samples: int
 
 
+class Scaling(NamedTuple):
+    """What makes a byte a float32 in every framework: byte * scale - shift, each [3], two operations rounded apart."""
+
+    scale: NDArray[np.float32]
+    shift: NDArray[np.float32]
+
+
 class Data(NamedTuple):
     """What one run trains and validates on, and how many batches of each make an epoch."""
 
@@ -36,6 +47,7 @@ class Data(NamedTuple):
     validation: Split
     steps: int
     validation_steps: int
+    scaling: Scaling
 
 
 def load(spec: RunSpec) -> Data:
@@ -45,7 +57,18 @@ def load(spec: RunSpec) -> Data:
     validation_steps = _steps("validation_steps", spec.validation_steps, validation.samples, spec.batch)
     train = train._replace(samples=min(train.samples, steps * spec.batch))
     validation = validation._replace(samples=min(validation.samples, validation_steps * spec.batch))
-    return Data(train, validation, steps, validation_steps)
+    return Data(train, validation, steps, validation_steps, _scaling(spec))
+
+
+def order(spec: RunSpec, epoch: int, samples: int) -> NDArray[np.int64]:
+    """The order in which epoch `epoch` takes `samples` training samples: a permutation out of the seed."""
+    return np.random.default_rng([spec.seed, 3, epoch]).permutation(samples)
+
+
+def _scaling(spec: RunSpec) -> Scaling:
+    mean, deviation = (CIFAR10_MEAN, CIFAR10_DEVIATION) if spec.normalise == "cifar10" else ((0.0,) * 3, (1.0,) * 3)
+    scale, shift = 1 / (255 * np.array(deviation)), np.array(mean) / deviation
+    return Scaling(scale.astype(np.float32), shift.astype(np.float32))
 
 
 def _steps(name: str, asked: int, samples: int, batch: int) -> int:

@@ -1,4 +1,4 @@
-"""What the TensorFlow workload is put together from: keras.applications, Keras's optimizers, tf.data pipelines."""
+"""What the TensorFlow workload is put together from: Keras's models and optimizers, tf.data pipelines."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from toolkit.capture.workloads import ZOO
-from toolkit.capture.workloads.data import Split
+from toolkit.capture.workloads.data import Data, Scaling, Split, order
+from toolkit.capture.workloads.matched import keras_layers, keras_models, keras_weights, weights
 from toolkit.errors import HwprofError
 from toolkit.spec import RunSpec
 
@@ -17,40 +18,75 @@ HOST = "/CPU:0"
 HOST_TRACER_LEVEL = 2
 
 
-def batches(split: Split, spec: RunSpec, *, shuffle: bool) -> tf.data.Dataset:
-    """Batches of float32 images in 0..1 [n, size, size, 3] and int64 labels [n]; a new order each time round.
+class TrainSet:
+    """The training set as a dataset of one epoch at a time, in the seed's order."""
 
-    Indices are shuffled, not images: the whole set's order is drawn, as PyTorch's sampler draws it, for eight bytes a
-    sample.
-    """
+    def __init__(self, data: Data, spec: RunSpec) -> None:
+        self._spec = spec
+        self._samples = data.train.samples
+        with tf.device(HOST):
+            self._order = tf.Variable(order(spec, 0, self._samples), trainable=False)
+        # The order is read anew each time an iterator starts.
+        indices = tf.data.Dataset.range(1).flat_map(lambda _: tf.data.Dataset.from_tensor_slices(self._order))
+        counted = indices.apply(tf.data.experimental.assert_cardinality(self._samples))
+        self._batches = _batches(counted, data.train, data.scaling, spec)
+
+    def epoch(self, number: int) -> tf.data.Dataset:
+        """Its batches; asking for another epoch changes what a dataset given out before yields when it starts anew."""
+        self._order.assign(order(self._spec, number, self._samples))
+        return self._batches
+
+
+def validation_set(data: Data, spec: RunSpec) -> tf.data.Dataset:
+    """The validation set's batches in the set's own order."""
+    return _batches(tf.data.Dataset.range(data.validation.samples), data.validation, data.scaling, spec)
+
+
+def _batches(indices: tf.data.Dataset, split: Split, scaling: Scaling, spec: RunSpec) -> tf.data.Dataset:
+    """Batches of scaled float32 images [n, size, size, 3] and int64 labels [n]."""
     with tf.device(HOST):
         images, labels = tf.constant(split.images), tf.constant(split.labels)
-        samples = tf.data.Dataset.range(split.samples)
     distinct = len(split.labels)
 
     def sample(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         place = index % distinct
-        return tf.cast(tf.gather(images, place), tf.float32) / 255, tf.gather(labels, place)
+        return tf.cast(tf.gather(images, place), tf.float32) * scaling.scale - scaling.shift, tf.gather(labels, place)
 
-    if shuffle:
-        samples = samples.shuffle(split.samples, seed=spec.seed)
-    samples = samples.map(sample, num_parallel_calls=tf.data.AUTOTUNE)
+    samples = indices.map(sample, num_parallel_calls=tf.data.AUTOTUNE)
     return samples.batch(spec.batch).prefetch(tf.data.AUTOTUNE)
 
 
+def set_precision(precision: str) -> None:
+    """Keras's policy for models built from here on; TF32 is each backend's own affair."""
+    if precision == "fp64":
+        keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy({"bf16": "mixed_bfloat16", "fp64": "float64"}.get(precision, "float32"))
+
+
 def model(spec: RunSpec) -> keras.Model:
-    """The zoo's model with fresh weights. Raises HwprofError for an image size that it cannot take."""
-    shape = (spec.image_size, spec.image_size, 3)
+    """The matched model with the seed's weights, or the zoo's. HwprofError for a size that it cannot take."""
     try:
-        if spec.model == "cifar_cnn":
-            return _cifar_cnn(shape, spec.classes)
-        make = getattr(keras.applications, ZOO["tf"][spec.model])
-        return make(weights=None, include_top=True, input_shape=shape, classes=spec.classes)
+        return _matched(spec) if spec.matched else _zoo(spec)
     except ValueError as error:
         raise HwprofError(
             f"Keras cannot build {spec.model} for image_size={spec.image_size}: {' '.join(str(error).split())}",
             remedy="Use image_size=32 or more.",
         ) from error
+
+
+def _matched(spec: RunSpec) -> keras.Model:
+    made = keras_models.build(spec.model, image_size=spec.image_size, classes=spec.classes)
+    shapes = {name: array.shape for name, array in keras_weights.state(made).items()}
+    keras_weights.load(made, weights.initial(shapes, spec.seed))
+    return made
+
+
+def _zoo(spec: RunSpec) -> keras.Model:
+    shape = (spec.image_size, spec.image_size, 3)
+    if spec.model == "cifar_cnn":
+        return _cifar_cnn(shape, spec.classes)
+    make = getattr(keras.applications, ZOO["tf"][spec.model])
+    return make(weights=None, include_top=True, input_shape=shape, classes=spec.classes)
 
 
 def _cifar_cnn(shape: tuple[int, int, int], classes: int) -> keras.Model:
@@ -65,10 +101,35 @@ def _cifar_cnn(shape: tuple[int, int, int], classes: int) -> keras.Model:
 
 
 def optimizer(spec: RunSpec) -> keras.optimizers.Optimizer:
-    """Keras's own, at its own other defaults."""
-    if spec.optimizer == "adam":
-        return keras.optimizers.Adam(spec.learning_rate)
-    return keras.optimizers.SGD(spec.learning_rate, momentum=spec.momentum)
+    """Matched: with PyTorch's constants and formulas; as shipped: Keras's own, at its own other defaults."""
+    if spec.optimizer == "sgd":
+        return keras.optimizers.SGD(spec.learning_rate, momentum=spec.momentum)
+    if spec.matched:
+        return keras_layers.Adam(spec.learning_rate, epsilon=keras_layers.ADAM_EPSILON)
+    return keras.optimizers.Adam(spec.learning_rate)
+
+
+def loss(spec: RunSpec) -> keras.losses.Loss:
+    """Mean cross-entropy: of logits in matched mode, of the probabilities in which the zoo's models end."""
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=spec.matched)
+
+
+def model_facts(spec: RunSpec, made: keras.Model) -> dict[str, Any]:
+    """What is told of a Keras model and its loss on any backend."""
+    return {
+        "parameters": _count(made.trainable_weights),
+        "non_trainable_parameters": _count(made.non_trainable_weights),
+        "layout": keras.config.image_data_format(),
+        "precision": made.dtype_policy.name,
+        "initial_weights": "numpy, from the seed" if spec.matched else "Keras's own",
+        "normalises_inside": any(isinstance(layer, keras.layers.Rescaling) for layer in made.layers),
+        "loss": f"cross-entropy of {'logits' if spec.matched else 'probabilities'}",
+        "loss_reduction": "mean",
+    }
+
+
+def _count(weights: list[Any]) -> int:
+    return sum(int(np.prod(weight.shape)) for weight in weights)
 
 
 def optimizer_facts(made: keras.optimizers.Optimizer) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The TensorFlow workload in its own idiom: tf.data, Keras's `fit` or a tf.function loop, keras.applications.
 
-Models come as Keras ships them, ending in softmax. Images are 0..1 as in the other frameworks; EfficientNet rescales
-and normalises once more inside its graph, which `facts` tells.
+As shipped, models end in softmax, and EfficientNet rescales and normalises once more inside its graph, which `facts`
+tells; matched ones end in logits.
 """
 
 import os
@@ -42,6 +42,9 @@ def build(spec: RunSpec, device: str) -> "TensorFlowWorkload":
             remedy="TF_CPP_MIN_LOG_LEVEL=0 in the environment makes it log why; or use device=cpu.",
             exit_code=FAILED,
         )
+    if spec.precision != "auto":
+        tf.config.experimental.enable_tensor_float_32_execution(spec.precision == "tf32")
+    keras_parts.set_precision(spec.precision)
     keras.utils.set_random_seed(spec.seed)
     return FitWorkload(spec, device) if spec.loop == "fit" else TensorFlowWorkload(spec, device)
 
@@ -52,24 +55,24 @@ class TensorFlowWorkload:
     def __init__(self, spec: RunSpec, device: str) -> None:
         self._spec = spec
         self._device = device
-        self._xla = False
+        self._xla = spec.compile == "xla"
         self._data: Data = load(spec)
         self.steps_per_epoch = self._data.steps
-        self._train_set = keras_parts.batches(self._data.train, spec, shuffle=True)
-        self._validation_set = keras_parts.batches(self._data.validation, spec, shuffle=False)
-        self._model = keras_parts.model(spec)
+        self._train_set = keras_parts.TrainSet(self._data, spec)
+        self._validation_set = keras_parts.validation_set(self._data, spec)
+        self.model = keras_parts.model(spec)
         self._optimizer = keras_parts.optimizer(spec)
         # Or the first step is traced twice: once to make the optimizer's variables, once for good.
-        self._optimizer.build(self._model.trainable_variables)
-        self._loss = keras.losses.SparseCategoricalCrossentropy()
+        self._optimizer.build(self.model.trainable_variables)
+        self._loss = keras_parts.loss(spec)
         self._train_loss = keras.metrics.Mean()
         self._validation_loss = keras.metrics.Mean()
         self._validation_accuracy = keras.metrics.SparseCategoricalAccuracy()
         # The batch stays open in the signatures: the part batch that ends an epoch is no reason to trace again.
         images = tf.TensorSpec((None, spec.image_size, spec.image_size, 3), tf.float32)
         self._signature = (images, tf.TensorSpec((None,), tf.int64))
-        self._train_function = tf.function(self._train, input_signature=self._signature)
-        self._test_function = tf.function(self._test, input_signature=self._signature)
+        self._train_function = self._function(self._train, self._signature)
+        self._test_function = self._function(self._test, self._signature)
         self._traces = 0
 
     def facts(self) -> dict[str, Any]:
@@ -84,32 +87,26 @@ class TensorFlowWorkload:
             "device_name": _gpu_name() if self._device == "cuda" else None,
             # TensorFlow answers 0 where it takes as many as the process may use.
             "threads": tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0)),
-            "parameters": _count(self._model.trainable_weights),
-            "non_trainable_parameters": _count(self._model.non_trainable_weights),
+            **keras_parts.model_facts(self._spec, self.model),
             "train_samples": self._data.train.samples,
             "validation_samples": self._data.validation.samples,
-            "layout": keras.config.image_data_format(),
-            "normalises_inside": any(isinstance(layer, keras.layers.Rescaling) for layer in self._model.layers),
-            "loss": "cross-entropy of probabilities",
-            "loss_reduction": "mean",
             "optimizer": keras_parts.optimizer_facts(self._optimizer),
             "tf32_matmul": tf32,
             "tf32_conv": tf32,
-            "compile": "xla" if self._xla else "graph",
-            "jit_compile": self._xla,
+            "compile": "xla" if self._xla else self._spec.compile.replace("auto", "graph"),
         }
 
     def warm_up(self, steps: int) -> None:
         """`steps` batches, going round the set where it is shorter."""
-        for batch in self._train_set.repeat().take(steps):
+        for batch in self._train_set.epoch(0).repeat().take(steps):
             self.train_step(self.to_device(batch))
         self.sync()
         self.compiled()
         self._train_loss.reset_state()
 
     def train_batches(self, epoch: int) -> Iterator[Any]:
-        """One epoch; tf.data draws a new order from the seed each time it is asked."""
-        return iter(self._train_set)
+        """One epoch in the seed's order."""
+        return iter(self._train_set.epoch(epoch))
 
     def to_device(self, batch: Any) -> Any:
         """Copied to the GPU where that computes: tf.data leaves its batches in host memory."""
@@ -152,7 +149,8 @@ class TensorFlowWorkload:
     def request(self, batch: int) -> Callable[[], None]:
         """One inference of `batch` images in host memory, answers back in host memory."""
         split = self._data.validation
-        images = split.images[np.arange(batch) % len(split.images)].astype(np.float32) / 255
+        scale, shift = self._data.scaling
+        images = split.images[np.arange(batch) % len(split.images)] * scale - shift
 
         def answer() -> None:
             self._predict_function(images).numpy()
@@ -161,7 +159,7 @@ class TensorFlowWorkload:
 
     def checkpoint(self, path: Path) -> None:
         """Model and optimizer by tf.train.Checkpoint."""
-        tf.train.Checkpoint(model=self._model, optimizer=self._optimizer).write(str(path))
+        tf.train.Checkpoint(model=self.model, optimizer=self._optimizer).write(str(path))
 
     def report_memory(self, record: Recorder) -> None:
         """The GPU allocator's counters; TensorFlow counts no host memory, and does not tell what it has reserved."""
@@ -184,24 +182,32 @@ class TensorFlowWorkload:
 
     def _train(self, images: tf.Tensor, labels: tf.Tensor) -> None:
         with tf.GradientTape() as tape:
-            loss = self._loss(labels, self._model(images, training=True))
-        variables = self._model.trainable_variables
+            loss = self._loss(labels, self.model(images, training=True))
+        variables = self.model.trainable_variables
         self._optimizer.apply(tape.gradient(loss, variables), variables)
         self._train_loss.update_state(loss, sample_weight=tf.shape(labels)[0])
 
     def _test(self, images: tf.Tensor, labels: tf.Tensor) -> None:
-        probabilities = self._model(images, training=False)
+        probabilities = self.model(images, training=False)
         self._validation_loss.update_state(self._loss(labels, probabilities), sample_weight=tf.shape(labels)[0])
         self._validation_accuracy.update_state(labels, probabilities)
 
     def _predict(self, images: tf.Tensor) -> tf.Tensor:
-        return self._model(images, training=False)
+        return self.model(images, training=False)
 
     @cached_property
     def _predict_function(self) -> Any:
-        return tf.function(self._predict, input_signature=self._signature[:1], jit_compile=self._xla)
+        return self._function(self._predict, self._signature[:1])
+
+    def _function(self, python: Callable[..., Any], signature: tuple[tf.TensorSpec, ...]) -> Any:
+        """`python` as the spec has it run."""
+        if self._spec.compile == "eager":
+            return python
+        return tf.function(python, input_signature=signature, jit_compile=self._xla)
 
     def _tracing_count(self) -> int:
+        if self._spec.compile == "eager":
+            return 0
         return int(self._train_function.experimental_get_tracing_count())
 
     def _evaluation(self, loss: Any, accuracy: Any) -> Evaluation:
@@ -209,39 +215,50 @@ class TensorFlowWorkload:
 
 
 class FitWorkload(TensorFlowWorkload):
-    """The same under Keras's `compile` and `fit`, at their own defaults; fulfils `FittingWorkload`."""
+    """The same under Keras's `compile` and `fit`; fulfils `FittingWorkload`."""
 
     def __init__(self, spec: RunSpec, device: str) -> None:
         super().__init__(spec, device)
-        self._model.compile(self._optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
-        # What jit_compile="auto", the default, came to: XLA beside a GPU, none without.
-        self._xla = bool(self._model.jit_compile)
-        self._model.train_step = self._counted(self._model.train_step)
+        self.model.compile(
+            self._optimizer,
+            self._loss,
+            metrics=["accuracy"],
+            run_eagerly=spec.compile == "eager",
+            jit_compile="auto" if spec.compile == "auto" else self._xla,
+        )
+        # What "auto", Keras's default, came to: XLA beside a GPU, none without.
+        self._xla = bool(self.model.jit_compile)
+        self.model.train_step = self._counted(self.model.train_step)
         self._traced = 0
 
     def warm_up(self, steps: int) -> None:
         """`steps` batches by a `fit` of their own, which leaves the train function traced for the next."""
         if steps:
-            self._model.fit(self._train_set.repeat().take(steps), verbose=0, shuffle=False)
+            self.model.fit(self._train_set.epoch(0).repeat().take(steps), verbose=0, shuffle=False)
         self.sync()
         self.compiled()
 
     def evaluate(self) -> Evaluation:
         """The validation set by Keras's `evaluate`, whose test function `fit` uses too."""
-        logs = self._model.evaluate(self._validation_set, verbose=0, return_dict=True)
+        logs = self.model.evaluate(self._validation_set, verbose=0, return_dict=True)
         return self._evaluation(logs["loss"], logs["accuracy"])
 
     def checkpoint(self, path: Path) -> None:
         """Model and optimizer in Keras's own format."""
-        self._model.save(path.with_suffix(".keras"))
+        self.model.save(path.with_suffix(".keras"))
 
     def fit(self, hooks: FitHooks) -> None:
-        """All epochs in one `fit` that validates inside; without its progress bar. tf.data has shuffled already."""
+        """All epochs in one `fit` that validates inside; without its progress bar. The set is in its order already."""
         marks = _Marking(
-            hooks, self._evaluation, model=self._model, epochs=self._spec.epochs, steps=self.steps_per_epoch
-        )
-        self._model.fit(
+            hooks,
+            self._evaluation,
             self._train_set,
+            model=self.model,
+            epochs=self._spec.epochs,
+            steps=self.steps_per_epoch,
+        )
+        self.model.fit(
+            self._train_set.epoch(1),
             epochs=self._spec.epochs,
             validation_data=self._validation_set,
             callbacks=marks,
@@ -269,13 +286,21 @@ class _Marking(keras.callbacks.CallbackList):
     and so waits for the device after every step, which it does not do by default.
     """
 
-    def __init__(self, hooks: FitHooks, evaluation: Callable[[Any, Any], Evaluation], **params: Any) -> None:
+    def __init__(
+        self,
+        hooks: FitHooks,
+        evaluation: Callable[[Any, Any], Evaluation],
+        train_set: keras_parts.TrainSet,
+        **params: Any,
+    ) -> None:
         super().__init__(add_history=True, **params)
         self._hooks = hooks
         self._evaluation = evaluation
+        self._train_set = train_set
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._hooks.begin_epoch(epoch + 1)
+        self._train_set.epoch(epoch + 1)
         super().on_epoch_begin(epoch, logs)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
@@ -299,10 +324,6 @@ class _Marking(keras.callbacks.CallbackList):
         logs = logs or {}
         evaluation = self._evaluation(logs["val_loss"], logs["val_accuracy"])
         self._hooks.end_epoch(float(logs["loss"]), evaluation)
-
-
-def _count(weights: list[Any]) -> int:
-    return sum(int(np.prod(weight.shape)) for weight in weights)
 
 
 def _gpu_name() -> str | None:

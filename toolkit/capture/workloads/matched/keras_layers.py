@@ -1,5 +1,6 @@
 """Keras layers and an optimizer that compute what PyTorch's of the same name compute, on every Keras backend."""
 
+import math
 from typing import Any
 
 import keras
@@ -63,6 +64,7 @@ class Adam(keras.optimizers.Adam):
         gradient = ops.cast(gradient, variable.dtype)
         self.assign(first, self.beta_1 * first + (1 - self.beta_1) * gradient)
         self.assign(second, self.beta_2 * second + (1 - self.beta_2) * ops.square(gradient))
-        size = ops.cast(learning_rate, variable.dtype) / (1 - ops.power(ops.cast(self.beta_1, variable.dtype), step))
-        root = ops.sqrt(second / (1 - ops.power(ops.cast(self.beta_2, variable.dtype), step)))
-        self.assign_sub(variable, size * first / (root + self.epsilon))
+        # 1 - beta ** step, without the digits that float32 would lose.
+        unbias_first, unbias_second = (-ops.expm1(step * math.log(beta)) for beta in (self.beta_1, self.beta_2))
+        size = ops.cast(learning_rate, variable.dtype) / unbias_first
+        self.assign_sub(variable, size * first / (ops.sqrt(second / unbias_second) + self.epsilon))

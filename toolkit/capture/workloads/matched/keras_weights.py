@@ -7,6 +7,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.capture.workloads.matched.keras_layers import StochasticDepth
+
 Array = NDArray[Any]
 
 # torch's axes of a Keras kernel: [h, w, in, out] is [out, in, h, w] there, a depthwise [h, w, in, 1] is [in, 1, h, w].
@@ -40,6 +42,13 @@ def load(model: keras.Model, values: dict[str, Array]) -> None:
     """Gives every variable its value out of `values`; KeyError where a name is missing."""
     for name, place in places(model).items():
         place.variable.assign(place.from_torch(values[name]))
+
+
+def drop_nothing(model: keras.Model) -> None:
+    """Turns off what drops at random: dropout and stochastic depth."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Dropout | StochasticDepth):
+            layer.rate = 0.0
 
 
 def _places(model: keras.Model) -> Iterator[tuple[str, Place]]:

@@ -1,0 +1,182 @@
+"""What the PyTorch workload is put together from: torchvision's models, torch's optimizers, data sets, profiler."""
+
+import gzip
+import importlib
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.profiler import ProfilerAction, ProfilerActivity, profile, schedule
+from torch.utils.data import Dataset
+
+from toolkit.capture.workloads import ZOO
+from toolkit.capture.workloads.data import Scaling, Split
+from toolkit.capture.workloads.matched import weights
+from toolkit.spec import RunSpec
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Samples(Dataset[Batch]):
+    """Images as float32, scaled: [height, width, 3] where `channels_last`, else [3, height, width]."""
+
+    def __init__(self, split: Split, scaling: Scaling, *, channels_last: bool) -> None:
+        images, scale, shift = map(torch.from_numpy, (split.images, scaling.scale, scaling.shift))
+        if not channels_last:
+            images = images.permute(0, 3, 1, 2).contiguous()
+            scale, shift = scale[:, None, None], shift[:, None, None]
+        self._images, self._scale, self._shift = images, scale, shift
+        self._labels = torch.from_numpy(split.labels)
+        self._count = split.samples
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> Batch:
+        distinct = index % len(self._labels)
+        return (self._images[distinct] * self._scale).sub_(self._shift), self._labels[distinct]
+
+
+class Profiler:
+    """torch.profiler over `steps` steps; its trace goes where TensorBoard's plugin looks for it."""
+
+    def __init__(self, spec: RunSpec, device: torch.device, folder: Path, *, steps: int) -> None:
+        self._folder = folder
+        self._profile = profile(
+            activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda"),
+            schedule=schedule(wait=0, warmup=1, active=steps, repeat=1),
+            on_trace_ready=self._write_trace,
+            profile_memory=spec.profile_memory,
+            record_shapes=spec.profile_shapes,
+            with_stack=spec.profile_stacks,
+        )
+
+    def start(self) -> None:
+        """Starts, and passes over the schedule's own warm-up step, whose events torch throws away."""
+        self._profile.start()
+        self._profile.step()
+
+    def begin_step(self, name: str) -> None:
+        """Nothing: torch.profiler bounds its steps itself."""
+
+    def end_step(self) -> bool:
+        """One step further; the last one of the window writes the trace."""
+        self._profile.step()
+        return self._profile.current_action is not ProfilerAction.NONE
+
+    def stop(self) -> None:
+        """Writes the trace if the window was not full."""
+        self._profile.stop()
+
+    def _write_trace(self, profile_: profile) -> None:
+        """As torch's own handler names it, but packed fast: its gzip takes four times as long as all the rest."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / f"worker.{time.time_ns()}.pt.trace.json.gz"
+        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
+            plain = Path(folder) / "trace.json"
+            profile_.export_chrome_trace(str(plain))
+            packed = Path(folder) / path.name
+            with plain.open("rb") as source, gzip.open(packed, "wb", compresslevel=1) as target:
+                shutil.copyfileobj(source, target)
+            packed.replace(path)
+
+
+def optimizer(spec: RunSpec, model: nn.Module) -> torch.optim.Optimizer:
+    """Of the spec, at PyTorch's own other defaults."""
+    if spec.optimizer == "adam":
+        return torch.optim.Adam(model.parameters(), lr=spec.learning_rate)
+    return torch.optim.SGD(model.parameters(), lr=spec.learning_rate, momentum=spec.momentum)
+
+
+def optimizer_facts(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """The settings that both frameworks have, by one set of names."""
+    group = optimizer.param_groups[0]
+    beta_1, beta_2 = group.get("betas", (None, None))
+    facts = {
+        "name": type(optimizer).__name__,
+        "learning_rate": group["lr"],
+        "beta_1": beta_1,
+        "beta_2": beta_2,
+        "epsilon": group.get("eps"),
+        "momentum": group.get("momentum"),
+        "nesterov": group.get("nesterov"),
+        "weight_decay": group["weight_decay"],
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def model(spec: RunSpec) -> nn.Module:
+    """The model of torchvision; in matched mode with the weights, layout and precision that every framework gets."""
+    made = _cifar_cnn(spec) if spec.model == "cifar_cnn" else _torchvision_model(spec)
+    if spec.matched:
+        shapes = {name: tuple(tensor.shape) for name, tensor in state(made).items()}
+        load(made, weights.initial(shapes, spec.seed))
+        made = made.to(memory_format=torch.channels_last)
+    return made.double() if spec.precision == "fp64" else made
+
+
+def state(model_: nn.Module) -> dict[str, Tensor]:
+    """Parameters and remembered statistics by name; not batch norm's counts of batches, which only PyTorch keeps."""
+    return {name: tensor for name, tensor in model_.state_dict().items() if tensor.is_floating_point()}
+
+
+def load(model_: nn.Module, values: weights.State) -> None:
+    """Gives each of `state`'s tensors its value."""
+    for name, tensor in state(model_).items():
+        tensor.copy_(torch.from_numpy(values[name]))
+
+
+def graphs() -> int:
+    """Graphs that torch.compile has made in this process."""
+    return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])  # noqa: SLF001 - torch has no public count
+
+
+def set_precision(precision: str) -> None:
+    """Allows TF32, or forbids it; `auto` leaves what PyTorch allows by itself."""
+    if precision != "auto":
+        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+
+def _torchvision_model(spec: RunSpec) -> nn.Module:
+    zoo = _import_torchvision().models
+    return getattr(zoo, ZOO["torch"][spec.model])(weights=None, num_classes=spec.classes)
+
+
+def _cifar_cnn(spec: RunSpec) -> nn.Module:
+    """Two convolutions and two dense layers, as in the comparison by Rakshath: 167,562 parameters at 32 pixels."""
+    side = ((spec.image_size - 2) // 2 - 2) // 2
+    return nn.Sequential(
+        nn.Conv2d(3, 32, 3), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(64 * side * side, 64), nn.ReLU(), nn.Linear(64, spec.classes),
+    )  # fmt: skip
+
+
+def _import_torchvision() -> ModuleType:
+    """torchvision, over a torch without CUDA too.
+
+    PyPI's torchvision brings operators compiled against CUDA, which a CPU build of torch cannot load; its import then
+    fails because `nms` is not declared. Models, transforms and data sets need none of them, so the two operators are
+    declared, without a body, and the import tried again. A native build never comes to this.
+    """
+    try:
+        return importlib.import_module("torchvision")
+    except RuntimeError as error:
+        if "torchvision::nms" not in str(error):
+            raise
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+        del sys.modules[name]
+    for operator in ("nms", "qnms"):
+        _TORCHVISION_OPERATORS.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return importlib.import_module("torchvision")
+
+
+# torch forgets the declarations of a library that is garbage-collected.
+_TORCHVISION_OPERATORS = torch.library.Library("torchvision", "FRAGMENT")
