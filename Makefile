@@ -3,6 +3,7 @@
 ##   make profile FRAMEWORK=torch MODEL=resnet50   profile a workload; any setting of `hwprof run` upper-cased:
 ##        BATCH=8 EPOCHS=1 STEPS=5 DEVICE=cpu …    only those given on make's command line count
 ##   make tensorboard                              show the recorded runs in TensorBoard
+##   make doctor                                   what works on this machine, and what to do about the rest
 ##   make test                                     every test; runs frameworks, takes minutes
 ##   make lint                                     style, types and layers
 ##   make check                                    lint and the quick tests: before every commit
@@ -13,7 +14,7 @@
 ##   PYTHON=/path/to/python3.12   the Python to install with (by default the first that fits)
 ##   RUNS=folder                  where runs lie (by default runs/)
 
-.PHONY: help profile tensorboard test lint check docs lock clean setup setup-dev
+.PHONY: help profile tensorboard doctor test lint check docs lock clean setup setup-dev
 .DEFAULT_GOAL := help
 
 BIN := .venv/toolkit/bin
@@ -64,6 +65,9 @@ profile: setup
 
 tensorboard: setup
 	@$(BIN)/hwprof tensorboard $(RUNS_OPTION)
+
+doctor: setup
+	@$(BIN)/hwprof doctor $(RUNS_OPTION)
 
 test: setup-dev
 	@$(BIN)/python -m pytest

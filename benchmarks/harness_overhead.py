@@ -8,14 +8,15 @@ processes, with a bootstrap interval. Run from the repository's root after `make
 
 import json
 import os
-import random
 import statistics
 import subprocess
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import click
 
+from benchmarks import ratios
 from toolkit.analyses import runner
 from toolkit.capture import venvs
 from toolkit.ingest import records
@@ -24,7 +25,6 @@ from toolkit.spec import resolve
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-RESAMPLES = 10_000
 
 
 @click.command
@@ -36,29 +36,21 @@ RESAMPLES = 10_000
 def main(framework: str, model: str, batch: int, steps: int, rounds: int) -> None:
     """Print the ratio of median step times, harness over bare loop."""
     python = venvs.ensure(framework, "cpu", say=click.echo).python
-    order = ["harness", "bare"] * rounds
-    random.shuffle(order)
-    medians: dict[str, list[float]] = {"harness": [], "bare": []}
-    for kind in order:
-        measure = _harness if kind == "harness" else _bare
-        medians[kind].append(measure(python, framework, model, batch, steps) / 1e6)
-        click.echo(f"{kind:8} median step {medians[kind][-1]:8.3f} ms")
-    low, high = _interval(medians["harness"], medians["bare"])
-    ratio = statistics.median(medians["harness"]) / statistics.median(medians["bare"])
-    click.echo(
-        f"{framework} {model} batch {batch}: harness / bare = {ratio:.4f} (95 % interval {low:.4f} to {high:.4f})"
-    )
+    asked = (python, framework, model, batch, steps)
+    medians = ratios.interleaved({"harness": partial(_harness, *asked), "bare": partial(_bare, *asked)}, rounds)
+    click.echo(f"{framework} {model} batch {batch}: {ratios.said(medians)}")
 
 
 def _bare(python: Path, framework: str, model: str, batch: int, steps: int) -> float:
+    """Median step of the hand-written loop, ms."""
     script = ROOT / "benchmarks" / f"bare_{framework}.py"
     command = [python, script, model, str(batch), str(steps)]
     printed = subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True, text=True).stdout
-    return statistics.median(json.loads(printed.splitlines()[-1]))
+    return statistics.median(json.loads(printed.splitlines()[-1])) / 1e6
 
 
 def _harness(python: Path, framework: str, model: str, batch: int, steps: int) -> float:
-    """One time pass as `hwprof run` starts it, with its samplers; the median comes from its marks."""
+    """Median step, ms, of one time pass as `hwprof run` starts it, with its samplers; it comes from its marks."""
     settings = {
         "framework": framework, "model": model, "batch": batch, "steps": steps, "epochs": 1, "loop": "custom",
         "infer_repeats": 0, "validation_steps": 1, "threads": 1, "device": "cpu",
@@ -73,17 +65,7 @@ def _harness(python: Path, framework: str, model: str, batch: int, steps: int) -
         with StoreWriter(folder) as store:
             records.read(folder / "worker.jsonl", pass_name="time", store=store)
         with connect(folder) as connection:
-            return float(runner.run(connection, "step_times")[0]["median_ns"])
-
-
-def _interval(harness: list[float], bare: list[float]) -> tuple[float, float]:
-    """95 % bootstrap interval of the ratio of medians, processes resampled."""
-    draw = random.Random(0)  # noqa: S311 - resampling, no secret
-    ratios = sorted(
-        statistics.median(draw.choices(harness, k=len(harness))) / statistics.median(draw.choices(bare, k=len(bare)))
-        for _ in range(RESAMPLES)
-    )
-    return ratios[RESAMPLES // 40], ratios[-RESAMPLES // 40]
+            return float(runner.run(connection, "step_times")[0]["median_ns"]) / 1e6
 
 
 if __name__ == "__main__":

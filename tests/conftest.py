@@ -1,7 +1,10 @@
 """What holds for every test."""
 
 import os
+import shutil
+import subprocess
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -21,3 +24,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 # No timed assertions: a shared machine stalls any example now and then.
 settings.register_profile("hwprof", deadline=None)
 settings.load_profile("hwprof")
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the stand-in for the driver's libnvidia-ml.so.1, to be put into LD_LIBRARY_PATH."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("needs a C compiler for the stand-in of the driver's library")
+    folder = tmp_path_factory.mktemp("driver")
+    source = Path(__file__).with_name("nvml_stub.c")
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", folder / "libnvidia-ml.so.1", source], check=True)
+    return folder

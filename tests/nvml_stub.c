@@ -1,5 +1,6 @@
 /* A stand-in for the driver's libnvidia-ml.so.1, which nvidia-ml-py loads unmodified: one GPU with fixed readings.
-   NVML_STUB_NO_POWER makes it a GPU without a power sensor; NVML_STUB_NO_DRIVER a driver that does not answer. */
+   NVML_STUB_NO_POWER makes it a GPU without a power sensor; NVML_STUB_NO_DRIVER a driver that does not answer;
+   NVML_STUB_DRIVER, NVML_STUB_CUDA (12.4 is 12040) and NVML_STUB_NAME name another driver, its CUDA, another GPU. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,10 @@ enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, DRIVER_NOT_LOADED =
 typedef struct { unsigned long long total, free, used; } Memory;
 typedef struct { unsigned int gpu, memory; } Utilization;
 
+static const char *set(const char *name, const char *otherwise) {
+    const char *value = getenv(name);
+    return value ? value : otherwise;
+}
 static void say(char *to, unsigned int length, const char *text) { strncpy(to, text, length); }
 
 nvmlReturn_t nvmlInitWithFlags(unsigned int flags) {
@@ -23,8 +28,19 @@ nvmlReturn_t nvmlDeviceGetHandleByIndex_v2(unsigned int index, void **device) {
     *device = (void *)1;
     return index == 0 ? SUCCESS : INVALID_ARGUMENT;
 }
-nvmlReturn_t nvmlSystemGetDriverVersion(char *to, unsigned int n) { say(to, n, "580.00.01"); return SUCCESS; }
-nvmlReturn_t nvmlDeviceGetName(void *d, char *to, unsigned int n) { (void)d; say(to, n, "Stub GPU"); return SUCCESS; }
+nvmlReturn_t nvmlSystemGetDriverVersion(char *to, unsigned int n) {
+    say(to, n, set("NVML_STUB_DRIVER", "580.00.01"));
+    return SUCCESS;
+}
+nvmlReturn_t nvmlSystemGetCudaDriverVersion_v2(int *version) {
+    *version = atoi(set("NVML_STUB_CUDA", "13000"));
+    return SUCCESS;
+}
+nvmlReturn_t nvmlDeviceGetName(void *d, char *to, unsigned int n) {
+    (void)d;
+    say(to, n, set("NVML_STUB_NAME", "Stub GPU"));
+    return SUCCESS;
+}
 nvmlReturn_t nvmlDeviceGetUUID(void *d, char *to, unsigned int n) { (void)d; say(to, n, "GPU-stub"); return SUCCESS; }
 nvmlReturn_t nvmlDeviceGetMemoryInfo(void *d, Memory *m) {
     (void)d;

@@ -23,7 +23,7 @@ def test_help_lists_every_command() -> None:
     """`hwprof --help` shows the commands with a line each, examples and exit codes."""
     shown = hwprof("--help")
     assert shown.returncode == 0
-    for word in ("run", "list", "show", "tensorboard", "Exit codes"):
+    for word in ("run", "list", "show", "tensorboard", "doctor", "Exit codes"):
         assert word in shown.stdout
 
 
@@ -36,7 +36,7 @@ def test_help_imports_no_analysis_library() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("name", ["run", "list", "show", "tensorboard"])
+@pytest.mark.parametrize("name", ["run", "list", "show", "tensorboard", "doctor"])
 def test_every_command_explains_itself(name: str) -> None:
     """Each command has help of its own."""
     shown = hwprof(name, "--help")

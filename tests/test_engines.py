@@ -17,6 +17,7 @@ DOCKER: dict[str, Any] = {
     "CPUSet": True,
     "PidsLimit": True,
     "CDISpecDirs": [],
+    "DockerRootDir": "/var/lib/docker",
 }
 PODMAN: dict[str, Any] = {
     "host": {
@@ -25,6 +26,7 @@ PODMAN: dict[str, Any] = {
         "security": {"rootless": True, "selinuxEnabled": True},
     },
     "version": {"Version": "5.4.0"},
+    "store": {"graphRoot": "/home/me/storage"},
 }
 # What docker's client says where no engine answers: exit code 0, and an answer without a server in it.
 NO_SERVER = {"ServerVersion": "", "SecurityOptions": None, "ServerErrors": ["…"]}
@@ -72,6 +74,7 @@ def test_what_an_engine_is_and_can_do(path: Path) -> None:
     assert str(podman) == "rootless podman 5.4.0"
     assert podman.controllers == {"memory", "pids"}
     assert (podman.rootless, podman.selinux, podman.cdi) == (True, True, True)
+    assert (docker.data, podman.data) == ("/var/lib/docker", "/home/me/storage")
     options = ["name=rootless", "name=userns"]
     put(path, "docker", answer=DOCKER | {"SecurityOptions": options, "CDISpecDirs": ["/etc/cdi"]})
     docker = engines.find("docker")

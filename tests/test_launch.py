@@ -2,7 +2,7 @@
 
 import pytest
 
-from toolkit.capture.launch import _visible
+from toolkit.capture.launch import visible
 from toolkit.capture.samplers.nvml import Gpu, Presence
 
 PRESENCE = Presence(tuple(Gpu(number, f"GPU {number}", f"GPU-{number}abc", None) for number in range(4)), "580", None)
@@ -14,6 +14,6 @@ PRESENCE = Presence(tuple(Gpu(number, f"GPU {number}", f"GPU-{number}abc", None)
 )
 def test_cuda_visible_devices_is_heeded(variable: str | None, numbers: list[int]) -> None:
     """By number or UUID, in its order, to the first that fits none; what hides every GPU is the reason."""
-    seen = _visible(PRESENCE, variable)
+    seen = visible(PRESENCE, variable)
     assert [gpu.number for gpu in seen.gpus] == numbers
     assert (seen.reason is None) == bool(numbers)

@@ -2,16 +2,12 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 REPO = Path(__file__).parents[1]
-COMPILER = shutil.which("cc") or shutil.which("gcc")
 SAMPLE = """
 import json, sys
 from pathlib import Path
@@ -22,19 +18,8 @@ with Recorder(Path(sys.argv[1])) as record:
     sampler = nvml.NvmlSampler(record)
     sampler.sample()
     sampler.sample()
-print(json.dumps([[gpu._asdict() for gpu in presence.gpus], presence.driver, presence.reason]))
+print(json.dumps([[gpu._asdict() for gpu in presence.gpus], presence.driver, presence.reason, presence.cuda]))
 """
-
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a C compiler for the stand-in of the driver's library")
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the stand-in for libnvidia-ml.so.1."""
-    folder = tmp_path_factory.mktemp("driver")
-    library = folder / "libnvidia-ml.so.1"
-    subprocess.run([str(COMPILER), "-shared", "-fPIC", "-o", library, REPO / "tests" / "nvml_stub.c"], check=True)
-    return folder
 
 
 def sample(driver: Path, folder: Path, **variables: str) -> tuple[list[Any], list[list[Any]]]:
@@ -48,9 +33,9 @@ def sample(driver: Path, folder: Path, **variables: str) -> tuple[list[Any], lis
 
 def test_a_gpu_is_seen_and_every_metric_read(driver: Path, tmp_path: Path) -> None:
     """Name, memory and driver; then power in mW, energy in mJ, bytes, percent, MHz and degrees, twice."""
-    (gpus, version, reason), records = sample(driver, tmp_path)
+    (gpus, version, reason, cuda), records = sample(driver, tmp_path)
     assert gpus == [{"number": 0, "name": "Stub GPU", "uuid": "GPU-stub", "memory_bytes": 8 << 30}]
-    assert (version, reason) == ("580.00.01", None)
+    assert (version, reason, cuda) == ("580.00.01", None, [13, 0])
     readings = {(line[4], line[6]): line[5] for line in records[:7]}
     assert readings == {
         ("power", "mW"): 125_000, ("energy", "mJ"): 1_500, ("memory_used", "B"): 1 << 30, ("utilisation", "%"): 37,
@@ -70,7 +55,7 @@ def test_a_metric_that_the_gpu_lacks_is_unavailable_once_with_the_reason(driver:
 
 def test_a_driver_that_does_not_answer_is_unavailable_with_the_reason(driver: Path, tmp_path: Path) -> None:
     """Detection and sampler say it in NVML's own words, and neither raises."""
-    (gpus, version, reason), records = sample(driver, tmp_path, NVML_STUB_NO_DRIVER="1")
-    assert (gpus, version) == ([], None)
+    (gpus, version, reason, cuda), records = sample(driver, tmp_path, NVML_STUB_NO_DRIVER="1")
+    assert (gpus, version, cuda) == ([], None, None)
     assert "Driver Not Loaded" in reason
     assert [line[1:4] for line in records] == [["nvml", None, "all"]]

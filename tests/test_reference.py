@@ -6,7 +6,9 @@ from toolkit import schema
 from toolkit.reports import reference
 
 
-@pytest.mark.parametrize("name", ["schema.md", "analyses.md", "settings.md", "summary.schema.json"])
+@pytest.mark.parametrize(
+    "name", ["schema.md", "analyses.md", "settings.md", "summary.schema.json", "doctor.schema.json"]
+)
 def test_reference_pages_are_those_of_the_code(name: str) -> None:
     """`make docs` has been run since schema, analyses, settings or summary changed."""
     assert (reference.DOCS / name).read_text(encoding="utf-8") == reference.pages()[name]

@@ -17,13 +17,15 @@ CONTROLLERS = {"MemoryLimit": "memory", "CPUSet": "cpuset", "PidsLimit": "pids"}
 # An engine that is busy answers late; one that hangs is no working engine.
 ANSWER_WITHIN_S = 30
 DENIED = "permission denied"
+NOT_INSTALLED = "not installed"
 
 
 class Engine(NamedTuple):
     """An engine that answered: its name (docker, podman), the program that asks it, its version, and what it can do.
 
     `rootless`: run by a user, whom its containers' root is; `remapped`: its containers' root is no user of the host;
-    `controllers`: what it can limit, of memory, cpuset and pids; `cdi`: takes devices by Container Device Interface.
+    `controllers`: what it can limit, of memory, cpuset and pids; `cdi`: takes devices by Container Device Interface;
+    `data`: the folder in which it keeps its images, on its own machine, empty where it does not say.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Engine(NamedTuple):
     cdi: bool = False
     cgroup_version: int = 2
     controllers: frozenset[str] = frozenset(CONTROLLERS.values())
+    data: str = ""
 
     def __str__(self) -> str:
         return f"{'rootless ' if self.rootless else ''}{self.name} {self.version}"
@@ -44,7 +47,7 @@ class NoEngineError(HwprofError):
     """None of the engines asked for works; `reasons` says of each why not, in one line."""
 
     def __init__(self, reasons: dict[str, str]) -> None:
-        super().__init__(" ".join(f"{name}: {reason}." for name, reason in reasons.items()), remedy=_remedy(reasons))
+        super().__init__(" ".join(f"{name}: {reason}." for name, reason in reasons.items()), remedy=remedy(reasons))
         self.reasons = reasons
 
 
@@ -59,19 +62,21 @@ def find(asked: str) -> Engine:
     raise NoEngineError(reasons)
 
 
-def ask(name: str) -> Engine | str:
+def ask(name: str, *, within_s: float = ANSWER_WITHIN_S) -> Engine | str:
     """The engine of that name, or in one line why it does not work."""
     program = shutil.which(name)
     if program is None:
-        return "not installed"
+        return NOT_INSTALLED
     try:
         done = subprocess.run(
             [program, "info", "--format", "{{json .}}"],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=ANSWER_WITHIN_S,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=within_s,
             check=False,
         )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{program} does not answer: {error}".rstrip(".")
+    except subprocess.TimeoutExpired:
+        return f"{program} does not answer within {within_s:.0f} s"
+    except OSError as error:
+        return f"{program} does not start: {error.strerror}"
     try:
         info = json.loads(done.stdout)
         found = _podman(program, info) if name == "podman" else _docker(program, info)
@@ -101,6 +106,7 @@ def _docker(program: str, info: dict[str, Any]) -> Engine | None:
         cdi=bool(info.get("CDISpecDirs")),
         cgroup_version=int(info.get("CgroupVersion") or 1),
         controllers=frozenset(controller for key, controller in CONTROLLERS.items() if info.get(key)),
+        data=info.get("DockerRootDir", ""),
     )
 
 
@@ -115,13 +121,15 @@ def _podman(program: str, info: dict[str, Any]) -> Engine:
         cdi=True,
         cgroup_version=int(host["cgroupVersion"].removeprefix("v")),
         controllers=frozenset(CONTROLLERS.values()) & frozenset(host["cgroupControllers"] or []),
+        data=info.get("store", {}).get("graphRoot", ""),
     )
 
 
-def _remedy(reasons: dict[str, str]) -> str:
+def remedy(reasons: dict[str, str]) -> str:
+    """What to do where these engines do not work."""
     if any(DENIED in reason.lower() for reason in reasons.values()):
         return f"Let {_user()} use the engine (for docker: add the user to the group docker), or use runtime=local."
-    if all(reason == "not installed" for reason in reasons.values()):
+    if all(reason == NOT_INSTALLED for reason in reasons.values()):
         return f"Install {' or '.join(reasons)}, or use runtime=local."
     return "Start the engine, check DOCKER_HOST, or use runtime=local."
 

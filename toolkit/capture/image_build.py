@@ -54,7 +54,7 @@ class Order(NamedTuple):
 
 def build(engine: Engine, order: Order, *, show: Callable[[str], None] | None, root: Path) -> None:
     """Builds the image, which the engine holds only once it is whole; HwprofError where that fails."""
-    command, variables = _builder(engine)
+    command, variables = builder(engine)
     command += ["--network", "host", "--file", str(dockerfile(root)), "--tag", order.reference]
     command += [] if order.cache else ["--no-cache"]
     command += [word for key, value in order.arguments.items() for word in ("--build-arg", f"{key}={value}")]
@@ -115,7 +115,7 @@ def _of_base(output: str, what: str, base: str) -> HwprofError | None:
     return None
 
 
-def _builder(engine: Engine) -> tuple[list[str], dict[str, str]]:
+def builder(engine: Engine) -> tuple[list[str], dict[str, str]]:
     """The command that builds, and the variables it needs: podman's own, or that of a docker client with BuildKit."""
     if engine.name == "podman":
         return [engine.program, "build"], {}

@@ -63,7 +63,7 @@ def plan(spec: RunSpec, *, runs: Path, say: Say) -> Plan:
     runtime_note = f"Runtime local{' (auto: containers are not built in yet)' if spec.runtime == 'auto' else ''}."
     for note in (device_note, runtime_note):
         say(note)
-    _check_writable(runs)
+    check_writable(runs)
     data_dir = datasets.prepare(spec.dataset, spec.data_dir, say=say)
     worker = venvs.ensure(spec.framework, device, say=say)
     notes = (device_note, runtime_note, *([worker.fallback] if worker.fallback else []))
@@ -145,13 +145,14 @@ class _interruptible:  # noqa: N801 - used as a statement
         raise KeyboardInterrupt
 
 
-def _check_writable(runs: Path) -> None:
-    """Before anything long starts: the nearest folder that is there already takes new ones."""
+def check_writable(runs: Path) -> Path:
+    """The nearest folder of `runs` that is there already; HwprofError where it takes no new ones."""
     nearest = next(place for place in (runs.absolute(), *runs.absolute().parents) if place.exists())
     if not nearest.is_dir():
         raise _unwritable(runs, f"{nearest} is no folder")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise _unwritable(runs, f"no permission to write in {nearest}")
+    return nearest
 
 
 def _unwritable(runs: Path, reason: str | None) -> HwprofError:
@@ -173,7 +174,7 @@ def _check_model(spec: RunSpec) -> None:
 def _device(spec: RunSpec, presence: nvml.Presence) -> tuple[str, str]:
     if spec.device == CPU:
         return CPU, "Device cpu, as asked."
-    presence = _visible(presence, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    presence = visible(presence, os.environ.get("CUDA_VISIBLE_DEVICES"))
     if presence.gpus:
         return CUDA, f"Device cuda: {presence.gpus[0].name}, driver {presence.driver}."
     if spec.device == CUDA:
@@ -181,7 +182,7 @@ def _device(spec: RunSpec, presence: nvml.Presence) -> tuple[str, str]:
     return CPU, f"Device cpu (auto: no GPU: {presence.reason})."
 
 
-def _visible(presence: nvml.Presence, variable: str | None) -> nvml.Presence:
+def visible(presence: nvml.Presence, variable: str | None) -> nvml.Presence:
     """The GPUs that CUDA_VISIBLE_DEVICES leaves, in its order: numbers or UUIDs; the first that fits none ends it."""
     if variable is None:
         return presence

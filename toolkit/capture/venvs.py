@@ -26,6 +26,7 @@ FALLBACKS = {"torch-cpu": "cuda"}
 STAMP = "hwprof-stamp.json"
 MISMATCH = re.compile(r"^ +(\S+) from .*\n +Expected \S+ (\S+)\n +Got +(\S+)", re.MULTILINE)
 UNREACHED = re.compile(r"connection broken by|Max retries exceeded|Read timed out|ProxyError|CERTIFICATE_VERIFY_FAILED")
+CURRENT, STALE, MISSING = "current", "stale", "missing"
 NO_WHEEL = re.compile(r"No matching distribution found for (\S+)")
 
 
@@ -106,6 +107,13 @@ def install(
         if project:
             _pip(folder, ("install", "--no-deps", "--no-build-isolation", "--editable", str(project)), lock, held)
         _write_stamp(folder, lock)
+
+
+def state(folder: Path, locks: Sequence[Path]) -> str:
+    """CURRENT where the environment was made whole from one of `locks` as they are now, else STALE or MISSING."""
+    if _made_from(folder, locks):
+        return CURRENT
+    return STALE if folder.exists() else MISSING
 
 
 def find_lock(name: str, root: Path) -> Path:

@@ -16,6 +16,7 @@ COMMANDS = {
     "list": "List the runs.",
     "show": "Show the report of a run.",
     "tensorboard": "Serve runs in TensorBoard, on loopback.",
+    "doctor": "Look at this machine: what works here, and what to do about the rest.",
 }
 MODULES = {"list": "list_runs"}
 

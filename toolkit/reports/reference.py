@@ -8,6 +8,7 @@ import msgspec
 from toolkit import schema
 from toolkit.analyses import runner
 from toolkit.analyses.summary import Summary
+from toolkit.reports.doctor import Diagnosis
 from toolkit.spec import FIELDS, shown
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -21,6 +22,7 @@ def pages() -> dict[str, str]:
         "analyses.md": analyses_page(),
         "settings.md": settings_page(),
         "summary.schema.json": json.dumps(msgspec.json.schema(Summary), indent=1) + "\n",
+        "doctor.schema.json": json.dumps(msgspec.json.schema(Diagnosis), indent=1) + "\n",
     }
 
 

@@ -1,6 +1,8 @@
 """GPU power, memory, utilisation, clocks and temperature from NVML (module pynvml, distribution nvidia-ml-py)."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pynvml
@@ -18,11 +20,12 @@ class Gpu(NamedTuple):
 
 
 class Presence(NamedTuple):
-    """GPUs and driver version, or the reason why there are none to see."""
+    """GPUs, driver version and the newest CUDA that it runs (major, minor), or the reason why there are none to see."""
 
     gpus: tuple[Gpu, ...]
     driver: str | None
     reason: str | None
+    cuda: tuple[int, int] | None = None
 
 
 # Metric -> (reading of a device handle, unit). Power is NVML's own average over about a second on most parts; energy is
@@ -44,14 +47,19 @@ READINGS: dict[str, tuple[Callable[[Any], float], str]] = {
 def detect() -> Presence:
     """What NVML shows now. A machine without driver or GPU is no error: the reason says so."""
     try:
-        pynvml.nvmlInit()
+        with _session():
+            gpus = tuple(_gpu(index) for index in range(pynvml.nvmlDeviceGetCount()))
+            reason = None if gpus else "the driver shows no GPU"
+            return Presence(gpus, pynvml.nvmlSystemGetDriverVersion(), reason, _cuda())
     except pynvml.NVMLError as error:
         return Presence((), None, str(error))
+
+
+@contextlib.contextmanager
+def _session() -> Iterator[None]:
+    pynvml.nvmlInit()
     try:
-        gpus = tuple(_gpu(index) for index in range(pynvml.nvmlDeviceGetCount()))
-        return Presence(gpus, pynvml.nvmlSystemGetDriverVersion(), None if gpus else "the driver shows no GPU")
-    except pynvml.NVMLError as error:
-        return Presence((), None, str(error))
+        yield
     finally:
         pynvml.nvmlShutdown()
 
@@ -64,6 +72,43 @@ def _gpu(index: int) -> Gpu:
         pynvml.nvmlDeviceGetUUID(handle),
         _memory(handle),
     )
+
+
+def _cuda() -> tuple[int, int] | None:
+    """NVML counts CUDA 12.4 as 12040; a driver that does not know the question is older than CUDA 10."""
+    with contextlib.suppress(pynvml.NVMLError):
+        number = int(pynvml.nvmlSystemGetCudaDriverVersion_v2())
+        return number // 1000, number % 1000 // 10
+    return None
+
+
+def unreadable() -> dict[str, str]:
+    """Metric -> NVML's reason, of the metrics that a GPU here does not tell; empty where NVML does not answer."""
+    found: dict[str, str] = {}
+    with contextlib.suppress(pynvml.NVMLError), _session():
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            found |= {metric: reason for metric in READINGS if (reason := _refusal(handle, metric))}
+    return found
+
+
+def _refusal(handle: Any, metric: str) -> str | None:
+    try:
+        READINGS[metric][0](handle)
+    except pynvml.NVMLError as error:
+        return str(error)
+    return None
+
+
+def library() -> str | None:
+    """The file that NVML was loaded from into this process, once `detect` has been called."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines():
+            # address permissions offset device inode path, the last of which may hold spaces
+            path = line.split(maxsplit=5)[-1]
+            if Path(path).name.startswith("libnvidia-ml.so"):
+                return path
+    return None
 
 
 def _memory(handle: Any) -> int | None:

@@ -1,13 +1,17 @@
 """py-spy beside the worker, on request: Python stacks of all its threads as a Chrome trace."""
 
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 
 from toolkit.capture.record import Recorder
 
+PROGRAM = Path(sysconfig.get_path("scripts")) / "py-spy"
 RATE_HZ = 100
 STOP_WITHIN_S = 20
+# A process that waits for its standard input to close, and says when it is there to be read.
+CHILD = "import sys; print(flush=True); sys.stdin.read()"
 
 
 class PySpy:
@@ -17,13 +21,12 @@ class PySpy:
         self._record = record
         self._trace = trace
         self._log = trace.with_suffix(".log")
-        program = Path(sysconfig.get_path("scripts")) / "py-spy"
         options = ["--format", "chrometrace", "--rate", str(RATE_HZ), "--nonblocking", "--threads"]
         try:
             # A file, for a pipe that nobody reads would stop it when full.
             with self._log.open("wb") as log:
                 self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
-                    [program, "record", "--pid", str(pid), "--output", trace, *options],
+                    [PROGRAM, "record", "--pid", str(pid), "--output", trace, *options],
                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
                 )  # fmt: skip
         except OSError as error:
@@ -44,3 +47,25 @@ class PySpy:
                 "it wrote nothing and gave no reason"
             ]
             self._record.unavailable("pyspy", None, "stacks", f"py-spy failed: {lines[-1]}")
+
+
+def refusal(timeout_s: float) -> str | None:
+    """Why py-spy cannot read another process of this user, tried on one; None where it can.
+
+    The process is py-spy's sibling, as the worker is: some systems let a process be read by its ancestors alone.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-I", "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:  # fmt: skip
+        if child.stdout is not None:
+            child.stdout.readline()
+        command = [str(PROGRAM), "dump", "--nonblocking", "--pid", str(child.pid)]
+        try:
+            done = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return str(error)
+    said = done.stderr.strip().splitlines() or ["it gave no reason"]
+    # After the reason it advises sudo, which is for the caller to say.
+    return said[-1].partition(": Try running")[0] if done.returncode else None
