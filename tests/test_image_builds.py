@@ -1,0 +1,225 @@
+"""Images built by a real engine, from a lock of one small wheel that an index on this machine serves."""
+
+import functools
+import http.server
+import json
+import secrets
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.wheels import make_wheel
+from toolkit.capture import image_build, images
+from toolkit.capture.engines import Engine
+from toolkit.capture.images import Image, Recipe
+from toolkit.capture.venvs import ROOT
+from toolkit.errors import HwprofError
+
+pytestmark = pytest.mark.e2e
+
+KEY = secrets.token_hex(16)
+HARDENED = ("--network", "none", "--read-only", "--tmpfs", "/tmp:rw,exec", "--cap-drop", "ALL", "--user", "12345:12345")
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    """The docker engine that answers here."""
+    program = shutil.which("docker")
+    if not program:
+        pytest.skip("docker is not installed")
+    command = [program, "version", "--format", "{{.Server.Version}}"]
+    asked = subprocess.run(command, check=False, capture_output=True, text=True)
+    if asked.returncode:
+        pytest.skip(f"no engine answers: {asked.stderr.strip()}")
+    return Engine("docker", program, asked.stdout.strip())
+
+
+class Index(http.server.ThreadingHTTPServer):
+    """Serves a folder of wheels; `asked` is set when one is fetched, which then waits for `go`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.fetched: list[str] = []
+        self.asked, self.go = threading.Event(), threading.Event()
+        self.go.set()
+        super().__init__(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Says nothing where the other end went away, which is what some tests are about."""
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Files of a folder, without a log."""
+
+    server: Index
+
+    def do_GET(self) -> None:
+        """Answers, a wheel only once the test lets it."""
+        if self.path.endswith(".whl"):
+            self.server.fetched.append(self.path)
+            self.server.asked.set()
+            self.server.go.wait(300)
+        super().do_GET()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        """Keeps still."""
+
+
+class Bench(NamedTuple):
+    """A repository root of its own with what images are made from, and the index that is all that pip can see."""
+
+    root: Path
+    index: Index
+    said: list[str]
+
+    def recipe(self, variant: str = "cuda", *, version: str = "1.0", sha256: str = "") -> Recipe:
+        """An image of `torch` whose lock pins one small wheel, made for it where no hash is given."""
+        recipe = Recipe("torch", variant, self.root)
+        lock = self.root / "containers" / "locks" / f"{recipe}.txt"
+        sha256 = sha256 or make_wheel(self.root / "wheels", version)
+        lock.write_text(f"# size: about 1 kB\ntiny=={version} \\\n    --hash=sha256:{sha256}\n")
+        return recipe
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine) -> Iterator[Bench]:
+    """A place to build in; what it named goes again afterwards."""
+    shutil.copytree(ROOT / "toolkit", tmp_path / "toolkit", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "containers" / "locks").mkdir(parents=True)
+    shutil.copy(ROOT / "containers" / "Dockerfile", tmp_path / "containers")
+    shutil.copy(ROOT / ".dockerignore", tmp_path)
+    (tmp_path / "wheels").mkdir()
+    with Index(tmp_path / "wheels") as index:
+        threading.Thread(target=index.serve_forever, daemon=True).start()
+        links = f"http://someone:{KEY}@127.0.0.1:{index.server_port}/"
+        for name, value in {"NO_INDEX": "1", "FIND_LINKS": links, "CONFIG_FILE": "/dev/null"}.items():
+            monkeypatch.setenv(f"PIP_{name}", value)
+        made = Bench(tmp_path, index, [])
+        before = references(engine)
+        yield made
+        index.shutdown()
+    for reference in references(engine) - before:
+        subprocess.run([engine.program, "image", "rm", "--force", reference], check=True, capture_output=True)
+
+
+def references(engine: Engine) -> set[str]:
+    """The names of the toolkit's images that the engine holds."""
+    command = [engine.program, "image", "ls", "--filter", "label=hwprof.framework"]
+    done = subprocess.run(
+        [*command, "--format", "{{.Repository}}:{{.Tag}}"], check=True, capture_output=True, text=True
+    )
+    return set(done.stdout.split())
+
+
+def inside(engine: Engine, image: Image, *command: str, options: tuple[str, ...] = HARDENED) -> str:
+    """What a command prints in a container of the image, by default as closed off as a pass."""
+    done = subprocess.run(
+        [engine.program, "run", "--rm", *options, image.reference, *command], check=True, capture_output=True, text=True
+    )
+    return done.stdout
+
+
+def inspected(engine: Engine, image: Image) -> Any:
+    """What the engine says of an image."""
+    done = subprocess.run([engine.program, "image", "inspect", image.id], check=True, capture_output=True)
+    return json.loads(done.stdout)[0]
+
+
+def test_an_image_is_built_once_and_says_what_it_is(engine: Engine, bench: Bench) -> None:
+    """The first call builds and says so in a line, the second finds it; labels, user and files are as told."""
+    recipe = bench.recipe()
+    shown: list[str] = []
+    image = images.ensure(engine, recipe, say=bench.said.append, show=shown.append)
+    assert image.built
+    assert bench.said == [
+        f"Building the image {images.name(recipe)} with docker from torch-cuda.txt; about 1 kB, once …"
+    ]
+    assert shown
+    assert images.ensure(engine, recipe, say=bench.said.append) == image._replace(built=False)
+    assert len(bench.said) == 1
+    python = inside(engine, image, "python", "-c", "import platform; print(platform.python_version())").strip()
+    assert image.labels == images.labels(recipe, python=python)
+    assert inspected(engine, image)["Config"]["User"] == "65532:65532"
+    assert inside(engine, image, "cat", "/opt/hwprof/lock.txt") == recipe.lock.read_text()
+    listed = inside(engine, image, "find", "/opt/hwprof/toolkit", "-type", "f", "-not", "-name", "*.pyc").split()
+    assert sorted(listed) == [f"/opt/hwprof/{path.relative_to(bench.root)}" for path in images.sources(bench.root)]
+
+
+def test_an_image_needs_no_home_and_no_known_user(engine: Engine, bench: Bench) -> None:
+    """As a user whom nobody knows, on a read-only root, the worker's side and the packages import, with bytecode."""
+    image = images.ensure(engine, bench.recipe(), say=bench.said.append)
+    code = (
+        "import getpass, pathlib, tempfile, tiny, toolkit.capture.supervise, toolkit.capture.worker\n"
+        "assert pathlib.Path(tiny.__cached__).exists() and pathlib.Path(toolkit.capture.worker.__cached__).exists()\n"
+        "(pathlib.Path.home() / '.cache').mkdir()\n"
+        "print(tiny.VERSION, getpass.getuser())"
+    )
+    assert inside(engine, image, "python", "-c", code) == "1.0 hwprof\n"
+
+
+def test_nothing_of_the_build_is_left_in_an_image(engine: Engine, bench: Bench) -> None:
+    """No installer, no compiler, no cache, and no word of the caller's index in any layer or in the history."""
+    image = images.ensure(engine, bench.recipe(), say=bench.said.append)
+    root = ("--network", "none", "--user", "0")
+    tools = "for tool in gcc cc g++ make pip pip3; do command -v $tool; done; ls -A /tmp /root/.cache"
+    assert inside(engine, image, "sh", "-c", f"({tools}) 2>/dev/null || true", options=root).split() == ["/tmp:"]
+    history = [engine.program, "image", "history", "--no-trunc", image.id]
+    said = subprocess.run(history, check=True, capture_output=True, text=True).stdout
+    assert KEY not in said + json.dumps(inspected(engine, image))
+    assert not saved_bytes_hold(engine, image, KEY.encode())
+
+
+def saved_bytes_hold(engine: Engine, image: Image, word: bytes) -> bool:
+    """Whether the image as the engine exports it, layers and all, holds `word`."""
+    with subprocess.Popen([engine.program, "image", "save", image.reference], stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        before, found = b"", False
+        while piece := process.stdout.read(1 << 20):
+            found = found or word in before + piece
+            before = piece[-len(word) :]
+    assert process.returncode == 0
+    return found
+
+
+def test_a_change_of_the_toolkit_reinstalls_nothing(engine: Engine, bench: Bench) -> None:
+    """The layers of lock and packages stay the same ones and fetch nothing; those of the toolkit are new."""
+    recipe = bench.recipe()
+    first = images.ensure(engine, recipe, say=bench.said.append)
+    with (bench.root / "toolkit" / "spec.py").open("a") as file:
+        file.write("\nCHANGED = True\n")
+    second = images.ensure(engine, recipe, say=bench.said.append)
+    assert second.built
+    assert inside(engine, second, "python", "-c", "import tiny, toolkit.spec as s; print(s.CHANGED)") == "True\n"
+    assert len(bench.index.fetched) == 1
+    before, after = (inspected(engine, image)["RootFS"]["Layers"] for image in (first, second))
+    kept = len(base_layers(engine)) + 2
+    assert before[:kept] == after[:kept]
+    assert not set(before[kept : kept + 2]) & set(after[kept : kept + 2])
+
+
+def base_layers(engine: Engine) -> list[str]:
+    """The layers of the base image."""
+    command = [engine.program, "image", "inspect", images.base_image()]
+    done = subprocess.run(command, check=True, capture_output=True)
+    layers: list[str] = json.loads(done.stdout)[0]["RootFS"]["Layers"]
+    return layers
+
+
+@pytest.mark.parametrize("base", ["127.0.0.1:9/none:1", "127.0.0.1:9/python:3.11.14-slim"])
+def test_a_base_image_out_of_reach_is_one_line(
+    engine: Engine, bench: Bench, monkeypatch: pytest.MonkeyPatch, base: str
+) -> None:
+    """Without a network the error names the base image and how to name another."""
+    monkeypatch.setenv(images.BASE_VARIABLE, base)
+    with pytest.raises(HwprofError) as refused:
+        images.ensure(engine, bench.recipe(), say=bench.said.append)
+    assert f"the base image {base} is not on this machine and its registry cannot be reached." in str(refused.value)
+    assert images.BASE_VARIABLE in refused.value.remedy
+    assert "\n" not in str(refused.value)
