@@ -4,8 +4,10 @@
 ##        BATCH=8 EPOCHS=1 STEPS=5 DEVICE=cpu …    only those given on make's command line count
 ##   make tensorboard                              show the recorded runs in TensorBoard
 ##   make doctor                                   what works on this machine, and what to do about the rest
+##   make images                                   build the image of every framework and variant: cpu, cuda
+##   make image FRAMEWORK=torch VARIANT=cpu        build one; RUNTIME=podman for podman's, PROGRESS=1 to watch
 ##   make test                                     every test; runs frameworks, takes minutes
-##   make lint                                     style, types and layers
+##   make lint                                     style, types, layers and the Dockerfile
 ##   make check                                    lint and the quick tests: before every commit
 ##   make docs                                     the reference pages of docs/ anew from the code
 ##   make lock                                     pins and hashes anew from containers/locks/*.in
@@ -14,7 +16,7 @@
 ##   PYTHON=/path/to/python3.12   the Python to install with (by default the first that fits)
 ##   RUNS=folder                  where runs lie (by default runs/)
 
-.PHONY: help profile tensorboard doctor test lint check docs lock clean setup setup-dev
+.PHONY: help profile tensorboard doctor images image test lint check docs lock clean setup setup-dev
 .DEFAULT_GOAL := help
 
 BIN := .venv/toolkit/bin
@@ -31,6 +33,8 @@ lower = $(shell printf %s $(call quoted,$1) | tr '[:upper:]' '[:lower:]')
 given = $(if $(findstring command line,$(origin $1)),$(value $1))
 GIVEN := $(foreach name,$(sort $(.VARIABLES)),$(if $(findstring command line,$(origin $(name))),$(name)))
 SETTINGS = $(foreach name,$(filter-out PYTHON RUNS,$(GIVEN)),--set $(call quoted,$(call lower,$(name))=$(value $(name))))
+IMAGE_OPTIONS = $(if $(call given,RUNTIME),--runtime $(call quoted,$(value RUNTIME))) $(if $(call given,PROGRESS),--progress)
+needed = $(or $(call given,$1),$(error Give $1 on make's command line, as in: make image FRAMEWORK=torch VARIANT=cpu))
 RUNS_OPTION = $(if $(call given,RUNS),--runs $(call quoted,$(value RUNS)))
 
 # The Python of the environment that is there comes first, so that a plain make does not change it.
@@ -69,6 +73,12 @@ tensorboard: setup
 doctor: setup
 	@$(BIN)/hwprof doctor $(RUNS_OPTION)
 
+images: setup
+	@$(BIN)/hwprof image $(IMAGE_OPTIONS)
+
+image: setup
+	@$(BIN)/hwprof image $(IMAGE_OPTIONS) -- $(call quoted,$(call needed,FRAMEWORK)-$(call needed,VARIANT))
+
 test: setup-dev
 	@$(BIN)/python -m pytest
 
@@ -77,6 +87,7 @@ lint: setup-dev
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/hadolint containers/Dockerfile
 
 check: lint
 	@$(BIN)/python -m pytest -m 'not e2e'
@@ -87,6 +98,7 @@ docs: setup-dev
 lock:
 	$(call make-environment,lock)
 	@.venv/lock/bin/python -m containers.lock
+	@.venv/lock/bin/python -m containers.derived
 
 clean:
 	rm -rf .venv *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from toolkit.commands.cli import COMMANDS
+
 REPO = Path(__file__).parents[1]
 HWPROF = Path(sys.executable).with_name("hwprof")
 
@@ -23,7 +25,7 @@ def test_help_lists_every_command() -> None:
     """`hwprof --help` shows the commands with a line each, examples and exit codes."""
     shown = hwprof("--help")
     assert shown.returncode == 0
-    for word in ("run", "list", "show", "tensorboard", "doctor", "Exit codes"):
+    for word in (*COMMANDS, "Exit codes"):
         assert word in shown.stdout
 
 
@@ -36,7 +38,7 @@ def test_help_imports_no_analysis_library() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("name", ["run", "list", "show", "tensorboard", "doctor"])
+@pytest.mark.parametrize("name", list(COMMANDS))
 def test_every_command_explains_itself(name: str) -> None:
     """Each command has help of its own."""
     shown = hwprof(name, "--help")

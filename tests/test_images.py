@@ -1,11 +1,20 @@
 """Images: what one is called and says of itself, without an engine."""
 
 import hashlib
+import json
+import os
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import hcl2
 import pytest
 
+from containers import derived
+from tests.test_cli import HWPROF
+from tests.test_house import make
 from toolkit.capture import images, pip_settings
 from toolkit.capture.images import Recipe
 from toolkit.capture.venvs import ROOT
@@ -108,3 +117,111 @@ def test_only_addresses_of_pips_settings_reach_a_build(tmp_path: Path) -> None:
     ]
     assert pip_settings.parse("", {"REQUESTS_CA_BUNDLE": str(bundle)}).certificates == bundle
     assert pip_settings.parse("", {"REQUESTS_CA_BUNDLE": "/no/such"}).certificates is None
+
+
+def test_an_image_holds_all_that_a_pass_imports(tmp_path: Path) -> None:
+    """The files that are copied in import without the rest of the toolkit."""
+    for path in images.sources():
+        target = tmp_path / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    command = [sys.executable, "-S", "-c", "import toolkit.capture.supervise, toolkit.capture.worker"]
+    subprocess.run(command, cwd=tmp_path, check=True, env={"PATH": os.defpath})
+
+
+def test_the_builds_context_is_what_the_name_is_made_of() -> None:
+    """.dockerignore lets the locks and the listed sources through, and nothing else."""
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    assert [line for line in lines if not line.startswith("#")] == [
+        "*", "!containers/locks/*-*.txt", *(f"!toolkit/{entry}" for entry in images.SOURCES), "**/__pycache__",
+    ]  # fmt: skip
+
+
+def test_what_follows_from_the_locks_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The README's table of pins and docker-bake.hcl are those of the locks as they are: `make lock` writes them."""
+    monkeypatch.delenv(images.BASE_VARIABLE, raising=False)
+    assert derived.README.read_text() == derived.readme()
+    assert derived.BAKE.read_text() == derived.bake()
+
+
+def test_bake_builds_the_images_that_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each target of docker-bake.hcl has the arguments, name and labels that images.py gives that image."""
+    monkeypatch.delenv(images.BASE_VARIABLE, raising=False)
+    with derived.BAKE.open() as file:
+        parsed = hcl2.load(file)
+    targets = {json.loads(name): body for one in parsed["target"] for name, body in one.items()}
+    (group,) = parsed["group"]
+    assert group['"default"']["targets"] == [f'"{recipe}"' for recipe in images.recipes()]
+    for recipe in images.recipes():
+        target = targets[str(recipe)]
+        assert target["args"] == {"FRAMEWORK": f'"{recipe.framework}"', "VARIANT": f'"{recipe.variant}"'}
+        (tag,) = target["tags"]
+        assert json.loads(tag).replace("${SOURCES}", images.sources_hash()) == images.name(recipe)
+        labels = {json.loads(key): value for key, value in target["labels"].items()}
+        assert labels.pop("hwprof.sources") == "SOURCES"
+        assert labels.pop("org.opencontainers.image.revision") == "REVISION"
+        python = images.python_named(images.base_image())
+        wanted = images.labels(recipe, python=python)
+        assert {key: json.loads(value) for key, value in labels.items()}.items() <= wanted.items()
+
+
+def test_buildx_reads_the_bake_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Buildx makes of docker-bake.hcl, with the variables that are printed for it, the images' names and labels."""
+    monkeypatch.delenv(images.BASE_VARIABLE, raising=False)
+    docker = shutil.which("docker")
+    if not docker or subprocess.run([docker, "buildx", "version"], check=False, capture_output=True).returncode:
+        pytest.skip("docker has no buildx here")
+    shell = (
+        f'eval "$({sys.executable} -m containers.derived variables)"; {docker} buildx bake -f {derived.BAKE} --print'
+    )
+    done = subprocess.run(["sh", "-ec", shell], cwd=ROOT, check=True, capture_output=True, text=True)
+    targets = json.loads(done.stdout)["target"]
+    for recipe in images.recipes():
+        labels = images.labels(recipe, python=images.python_named(images.base_image()))
+        assert (targets[str(recipe)]["tags"], targets[str(recipe)]["labels"]) == ([images.name(recipe)], labels)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("troch-cpu",), "hwprof: Unknown image 'troch-cpu'. Did you mean 'torch-cpu'? Known: torch-cpu, "),
+        (("torch-gpu",), "hwprof: Unknown image 'torch-gpu'. Did you mean 'torch-cpu'? Known: torch-cpu, "),
+        (("--runtime", "podmn"), "hwprof: Unknown runtime 'podmn'. Did you mean 'podman'? "),
+    ],
+)
+def test_an_unknown_image_is_one_line_with_the_nearest(arguments: tuple[str, ...], line: str) -> None:
+    """A name that is no image, or a runtime that is no engine, says which is nearest, before any engine is asked."""
+    done = subprocess.run([HWPROF, "image", *arguments], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(line)
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_no_engine_is_one_line() -> None:
+    """Where no engine answers, the error says of it why not, and that a run can do without."""
+    command = [HWPROF, "image", "--runtime", "podman", "torch-cpu"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env={"PATH": "/no/such"})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "hwprof: podman: not installed. Install podman, or use runtime=local.\n"
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        (("FRAMEWORK=tf", "VARIANT=cuda"), ["image", "--", "tf-cuda"]),
+        (("FRAMEWORK=$x", "VARIANT=c d", "RUNTIME=podman"), ["image", "--runtime", "podman", "--", "$x-c d"]),
+        (("FRAMEWORK=tf", "VARIANT=cpu", "PROGRESS=1"), ["image", "--progress", "--", "tf-cpu"]),
+    ],
+)
+def test_make_image_hands_over_as_typed(variables: tuple[str, ...], words: list[str]) -> None:
+    """What `make image` was given on its command line reaches the command unchanged."""
+    shown = make("-n", "image", *variables).stdout
+    (line,) = (line for line in shown.splitlines() if line.startswith(".venv/toolkit/bin/hwprof "))
+    assert shlex.split(line)[1:] == words
+
+
+def test_make_image_asks_for_what_it_needs() -> None:
+    """Without FRAMEWORK or VARIANT, make says which is missing and shows how."""
+    done = make("-n", "image", "FRAMEWORK=tf")
+    assert done.returncode == 2
+    assert "Give VARIANT on make's command line, as in: make image FRAMEWORK=torch VARIANT=cpu." in done.stderr

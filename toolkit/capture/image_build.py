@@ -28,6 +28,7 @@ NO_SUCH_BASE = re.compile(
     r"manifest unknown|pull access denied|repository does not exist|insufficient_scope|: not found"
 )
 ENGINE_GONE = re.compile(r"Cannot connect to the Docker daemon|error during connect|unable to connect to Podman", re.I)
+NO_PYTHON = re.compile(r"executable file .*not found|no such file or directory|ModuleNotFoundError", re.IGNORECASE)
 FULL = re.compile("no space left on device", re.IGNORECASE)
 # What an engine says of a step that failed, after the step's own words.
 OF_A_STEP = re.compile(r"executor failed running|exit code: \d+|exit status \d+|did not complete successfully")
@@ -78,10 +79,7 @@ def python_of(engine: Engine, base: str) -> str:
     command = [engine.program, "run", "--rm", "--network", "none", "--entrypoint", "python3", base, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode:
-        failure = _of_base(done.stderr, f"The base image {base} cannot be used:", base)
-        line = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        problem = f"The base image {base} has no python3 with venv and ensurepip: {line}."
-        raise failure or HwprofError(problem, remedy="Name another with HWPROF_BASE_IMAGE.", exit_code=FAILED)
+        raise _of_base(done.stderr, f"The base image {base} cannot be used:", base) or _no_python(base, done.stderr)
     version = done.stdout.strip()
     if ".".join(version.split(".")[:2]) not in PYTHONS:
         problem = f"The base image {base} has Python {version}, and the locks are for {', '.join(PYTHONS)}."
@@ -113,6 +111,13 @@ def _of_base(output: str, what: str, base: str) -> HwprofError | None:
         problem = f"{what} its registry gives no base image {base}."
         return HwprofError(problem, remedy="Correct HWPROF_BASE_IMAGE, or log in there.", exit_code=FAILED)
     return None
+
+
+def _no_python(base: str, output: str) -> HwprofError:
+    line = (output.strip().splitlines() or ["it said nothing"])[-1]
+    lacks = NO_PYTHON.search(output)
+    problem = f"The base image {base} {'has no python3 with venv and ensurepip' if lacks else 'cannot be run'}: {line}."
+    return HwprofError(problem, remedy="Name another with HWPROF_BASE_IMAGE.", exit_code=FAILED)
 
 
 def builder(engine: Engine) -> tuple[list[str], dict[str, str]]:

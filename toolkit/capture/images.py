@@ -29,7 +29,6 @@ DIGITS = 12
 BASE_VARIABLE = "HWPROF_BASE_IMAGE"
 BASE = re.compile(r"^ARG BASE_IMAGE=(\S+)$", re.MULTILINE)
 PIN = re.compile(r"^([a-z0-9-]+)==([^\s;\\]+)", re.MULTILINE)
-# The version of Python in the name of an official image, or of a mirror's copy of it.
 BASE_PYTHON = re.compile(r"(?:^|/)python:(\d+\.\d+\.\d+)")
 ABSENT = re.compile(r"no such image|not known|failed to find image", re.IGNORECASE)
 # Label -> the package of the lock whose version it states, and how many numbers of that version.
@@ -87,7 +86,12 @@ def recipes(root: Path = ROOT) -> list[Recipe]:
 
 def name(recipe: Recipe) -> str:
     """What the image is called."""
-    return f"{recipe.repository}:{venvs.sha256_of(recipe.lock)[:DIGITS]}-{sources_hash(recipe.root)}"
+    return f"{tag_of_lock(recipe)}-{sources_hash(recipe.root)}"
+
+
+def tag_of_lock(recipe: Recipe) -> str:
+    """The part of the image's name that follows from its lock."""
+    return f"{recipe.repository}:{venvs.sha256_of(recipe.lock)[:DIGITS]}"
 
 
 def sources_hash(root: Path = ROOT) -> str:
@@ -109,12 +113,18 @@ def base_image(root: Path = ROOT) -> str:
     return os.environ.get(BASE_VARIABLE) or own
 
 
+def python_named(base: str) -> str | None:
+    """The version of Python that an official image's name, or that of a mirror's copy of it, says."""
+    found = BASE_PYTHON.search(base)
+    return found[1] if found else None
+
+
 def pins(lock: Path) -> list[tuple[str, str]]:
     """Package and version of every pin of a lock, in its order; a package may have one for each of several Pythons."""
     return [(found[1], found[2]) for found in PIN.finditer(lock.read_text(encoding="utf-8"))]
 
 
-def labels(recipe: Recipe, *, python: str) -> dict[str, str]:
+def labels(recipe: Recipe, *, python: str | None) -> dict[str, str]:
     """What an image says of itself, read from its lock and its base image, whose version of Python is `python`.
 
     What it does not hold, as a GPU's libraries, or what is not known, as the revision outside git, has no label.
@@ -213,8 +223,7 @@ def build(engine: Engine, recipe: Recipe, *, say: Say, show: Say | None = None, 
     reference, lock = name(recipe), recipe.lock
     say(f"Building the image {reference} with {engine.name} from {lock.name}{venvs.size(lock)}, once …")
     base = base_image(recipe.root)
-    official = BASE_PYTHON.search(base)
-    python = official[1] if official else image_build.python_of(engine, base)
+    python = python_named(base) or image_build.python_of(engine, base)
     order = image_build.Order(
         reference=reference,
         arguments={"FRAMEWORK": recipe.framework, "VARIANT": recipe.variant, "BASE_IMAGE": base},

@@ -17,6 +17,7 @@ COMMANDS = {
     "show": "Show the report of a run.",
     "tensorboard": "Serve runs in TensorBoard, on loopback.",
     "doctor": "Look at this machine: what works here, and what to do about the rest.",
+    "image": "Build the images that runs in containers need.",
 }
 MODULES = {"list": "list_runs"}
 
