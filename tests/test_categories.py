@@ -1,13 +1,21 @@
 """The one table of kernel categories: what it knows, and that no rule is dead."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from tests.test_device_time import EXPECTED, imported
+from tests.test_device_time import EXPECTED, FIGURES, SHARED, imported
 from toolkit.analyses.device_time import device_time
+from toolkit.ingest import xplane
 from toolkit.ingest.categories import OTHER, kernel_category, own_name, rules
+from toolkit.ingest.store import StoreWriter, connect
 
+XPLANE_GPUS = [
+    file
+    for file, planes in FIGURES.get("xplane", {}).items()
+    if any(plane.startswith("/device:GPU") for plane in planes)
+]
 CATEGORIES = {
     "gemm", "conv", "norm", "pool", "attention", "reduce", "elementwise", "optimizer", "embedding", "memcpy", "memset",
     "communication", "fused", "other",
@@ -35,6 +43,9 @@ KERNELS = {
     "void (anonymous namespace)::softmax_warp_forward<float, float, float, 10, true>()": "reduce",
     "void at::native::vectorized_elementwise_kernel<4, at::native::reduce_like_functor>(int)": "elementwise",
     "SubTensorOpWithScalar1d": "elementwise",
+    "void Eigen::internal::EigenMetaKernel<TensorAssignOp<TensorConversionOp<half, float>>>()": "elementwise",
+    "void Eigen::internal::EigenMetaKernel<TensorAssignOp<TensorCwiseUnaryOp<inverse<float>>>>()": "elementwise",
+    "void Eigen::internal::FullReductionKernel<SumReducer<float>, TensorConversionOp<float, half const>>()": "reduce",
     "my_own_kernel": "other",
 }
 
@@ -62,3 +73,13 @@ def test_hardly_any_kernel_time_is_other(file: str, tmp_path_factory: pytest.Tem
     """On each shared GPU trace at most one twentieth of the kernel time is in no category."""
     for device in device_time(imported(file, tmp_path_factory)):
         assert device.categories.get(OTHER, 0) * 20 <= device.kernel_sum_ns, json.dumps(device.categories)
+
+
+@pytest.mark.parametrize("file", XPLANE_GPUS)
+def test_hardly_any_kernel_time_of_tensorflow_and_jax_is_other(file: str, tmp_path: Path) -> None:
+    """On each shared GPU trace at most one twentieth of the kernel time is in no category."""
+    with StoreWriter(tmp_path) as store:
+        xplane.read(SHARED / file, trace=0, pass_name=None, store=store)
+    kernels = connect(tmp_path).execute("SELECT sum(dur_ns), sum(dur_ns) FILTER (category = $1) FROM slices", [OTHER])
+    whole_ns, other_ns = kernels.fetchall()[0]
+    assert (other_ns or 0) * 20 <= whole_ns

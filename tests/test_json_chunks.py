@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from tests.kineto_traces import NASTY
 from toolkit.errors import HwprofError
-from toolkit.ingest.columns import LATEST_NS, ns_of_us, strings
+from toolkit.ingest.columns import LATEST_NS, ns_of_us, repeating
 from toolkit.ingest.json_chunks import EventArray
 
 JSON = st.recursive(
@@ -71,7 +71,14 @@ def test_what_is_no_time_is_known_as_none(text: str) -> None:
     assert (ns.tolist(), known.tolist()) == ([1_500, 0, 2_000], [True, False, True])
 
 
-@given(texts=st.lists(st.text()))
-def test_texts_become_a_column(texts: list[str]) -> None:
-    """Joining and cutting loses no text, whatever is in it."""
-    assert strings(texts).to_pylist() == texts
+@given(texts=st.lists(st.text(max_size=2)))
+def test_repeating_texts_become_a_column(texts: list[str]) -> None:
+    """Each value has its text, which is asked for once for each distinct one."""
+    asked: list[str] = []
+
+    def text(value: str) -> str | None:
+        asked.append(value)
+        return value or None
+
+    assert repeating(texts, text).to_pylist() == [value or None for value in texts]
+    assert sorted(asked) == sorted(set(texts))

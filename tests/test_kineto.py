@@ -31,7 +31,7 @@ from tests.kineto_traces import (
 )
 from tests.test_device_time import EXPECTED, SHARED, imported, needs_traces
 from toolkit.analyses.device_time import device_time
-from toolkit.ingest import inflate, json_chunks, kineto
+from toolkit.ingest import inflate, json_chunks, kineto, kineto_names
 from toolkit.ingest.columns import LATEST_NS, LONGEST_NS
 
 
@@ -72,6 +72,19 @@ def test_a_trace_of_2020_becomes_the_same_rows(tmp_path: Path) -> None:
     assert rows(connection, "SELECT device, action, bytes, in_use_bytes FROM allocations") == [
         ("cpu", "alloc", 4, None)
     ]
+
+
+@pytest.mark.parametrize("most", [0, 2, 1 << 15])
+def test_any_number_of_names_is_read(most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names keep what they are, and what they say, where the numbering of them begins anew."""
+    monkeypatch.setattr(kineto_names, "MOST_NAMES", most)
+    monkeypatch.setattr(json_chunks, "PIECE_BYTES", 1_000)
+    names = [f"{word}_{number % 7}" for number in range(40) for word in ("sgemm", "max_pool", "softmax")]
+    kernels = [KERNEL | {"name": name, "ts": 10 + number} for number, name in enumerate(names)]
+    connection = read(write(tmp_path, {"traceEvents": kernels}))
+    categories = {"sgemm": "gemm", "max_pool": "pool", "softmax": "reduce"}
+    expected = [(name, categories[name[:-2]]) for name in names]
+    assert rows(connection, "SELECT name, category FROM slices ORDER BY ts_ns") == expected
 
 
 NO_NUMBERS = {"bandwidth": float("-inf"), "occupancy": float("nan"), "text": "NaN"}

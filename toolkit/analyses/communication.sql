@@ -10,7 +10,7 @@ WITH collectives AS (
             PARTITION BY trace, device ORDER BY ts_ns, ts_ns + coalesce(dur_ns, 0)
             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
         ) AS covered_to_ns
-    FROM slices WHERE kind = 'kernel' AND device IS NOT NULL AND regexp_matches(name, 'nccl|rccl', 'i')
+    FROM slices WHERE kind = 'kernel' AND device IS NOT NULL AND is_collective(name)
 )
 SELECT trace, device, rank, world_size,
     sum(greatest(end_ns - greatest(ts_ns, coalesce(covered_to_ns, ts_ns)), 0))::BIGINT AS comm_ns

@@ -10,7 +10,7 @@
 SELECT
     trace, device,
     count(*) FILTER (kind = 'kernel') AS kernels,
-    count(*) FILTER (kind = 'kernel' AND (contains(lower(name), 'nccl') OR contains(lower(name), 'rccl'))) AS comm_kernels,
+    count(*) FILTER (kind = 'kernel' AND is_collective(name)) AS comm_kernels,
     count(*) FILTER (kind = 'memcpy') AS memcpys,
     count(*) FILTER (kind = 'memset') AS memsets,
     coalesce(sum(dur_ns) FILTER (kind = 'kernel'), 0) AS kernel_sum_ns,

@@ -8,7 +8,7 @@ SELECT
     trace, device,
     CASE
         WHEN kind != 'kernel' THEN 'memory'
-        WHEN (contains(lower(name), 'nccl') OR contains(lower(name), 'rccl')) THEN 'communication'
+        WHEN is_collective(name) THEN 'communication'
         ELSE 'compute'
     END AS part,
     ts_ns AS start_ns, ts_ns + dur_ns AS end_ns

@@ -6,7 +6,7 @@
 SELECT
     trace,
     CASE
-        WHEN kind = 'kernel' AND (contains(lower(name), 'nccl') OR contains(lower(name), 'rccl')) THEN 'Communication'
+        WHEN kind = 'kernel' AND is_collective(name) THEN 'Communication'
         WHEN kind = 'kernel' THEN 'Kernel'
         WHEN kind = 'memcpy' THEN 'Memcpy'
         WHEN kind = 'memset' THEN 'Memset'

@@ -18,11 +18,14 @@ class Rule(NamedTuple):
     pattern: re.Pattern[str]
 
 
+_ROWS = tomllib.loads(TABLE.read_text(encoding="utf-8"))["rule"]
+CATEGORIES: tuple[str, ...] = tuple(dict.fromkeys([*(row["category"] for row in _ROWS), OTHER]))
+
+
 @cache
 def rules() -> tuple[Rule, ...]:
     """The table in its order; the first rule that matches wins."""
-    table = tomllib.loads(TABLE.read_text(encoding="utf-8"))["rule"]
-    return tuple(Rule(row["category"], row["what"], re.compile(row["pattern"], re.IGNORECASE)) for row in table)
+    return tuple(Rule(row["category"], row["what"], re.compile(row["pattern"], re.IGNORECASE)) for row in _ROWS)
 
 
 # Traces name some hundred kernels; the bound keeps one that names millions from filling the memory.

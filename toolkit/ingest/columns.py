@@ -1,8 +1,10 @@
-"""Lists of decoded values to Arrow columns: exact nanoseconds from decimal text, and strings without a call each."""
+"""Lists of decoded values to columns: exact nanoseconds from decimal text, and repeating texts by their numbers."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from decimal import Decimal, InvalidOperation, localcontext
-from typing import TypeVar
+from itertools import islice
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +20,13 @@ LONGEST_NS = 2**61
 LONGEST_DECIMAL = 64
 
 _TOO_LARGE = "beyond any time"
+_NO_NUMBER = "no number"
+_SEPARATOR = b","
 # Digits to the left are far more than int64 takes; one decimal place beyond the nanosecond is an error, not rounded.
 _THOUSANDTHS = pa.decimal128(28, 3)
 
 Ns = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.int32]
 V = TypeVar("V", bound=Hashable)
 
 
@@ -30,10 +35,8 @@ def ns_of_us(texts: Sequence[Raw]) -> tuple[Ns, npt.NDArray[np.bool_]]:
 
     No time: what is no number, and what lies outside of ±LATEST_NS. Equal to `clock.us_to_ns` on each.
     """
-    joined = b"".join(texts)
-    lengths = np.fromiter(map(len, texts), dtype=np.int32, count=len(texts))
     try:
-        ns = _thousandths(joined, lengths)
+        ns = _thousandths(_SEPARATOR + _SEPARATOR.join(texts), len(texts))
     except pa.ArrowInvalid:  # something else than a number, a digit beyond the nanosecond, or more than any time has
         return _one_by_one(texts)
     return ns, np.ones(len(ns), dtype=bool)
@@ -45,14 +48,14 @@ def on_axis(ts_ns: Ns) -> npt.NDArray[np.bool_]:
     return inside
 
 
-def _thousandths(decimals: bytes, lengths: npt.NDArray[np.int32]) -> Ns:
-    """Decimals, joined, as integers of their thousandths. Raises ArrowInvalid where one is none, or too large."""
+def _thousandths(decimals: bytes, count: int) -> Ns:
+    """Decimals, each behind a separator, as integers of their thousandths. Raises ArrowInvalid where one is none."""
     points = decimals.count(b".")
     if points == 0:
-        return _checked(_text_column(decimals, lengths).cast(pa.int64()), LATEST_NS // NS_PER_US) * NS_PER_US
-    if points == len(lengths) and _three_places(decimals, lengths):
-        return _checked(_text_column(decimals.replace(b".", b""), lengths - 1).cast(pa.int64()), LATEST_NS)
-    words = _text_column(decimals, lengths).cast(_THOUSANDTHS)
+        return _checked(_numbers(decimals, count).cast(pa.int64()), LATEST_NS // NS_PER_US) * NS_PER_US
+    if points == count and _three_places(decimals):
+        return _checked(_numbers(decimals.replace(b".", b""), count).cast(pa.int64()), LATEST_NS)
+    words = _numbers(decimals, count).cast(_THOUSANDTHS)
     # A decimal128 is the integer of its thousandths: 16 bytes, little-endian.
     low, high = np.frombuffer(words.buffers()[1], dtype=np.int64).reshape(-1, 2)[: len(words)].T
     if np.any(high != low >> 63):
@@ -60,10 +63,24 @@ def _thousandths(decimals: bytes, lengths: npt.NDArray[np.int32]) -> Ns:
     return _checked(np.ascontiguousarray(low), LATEST_NS)
 
 
-def _three_places(decimals: bytes, lengths: npt.NDArray[np.int32]) -> bool:
-    """Whether each decimal's fourth byte from the end is its point, as Kineto writes them."""
-    text = np.frombuffer(decimals, dtype=np.uint8)
-    return bool(lengths.min() > len(".000") and np.all(text[np.cumsum(lengths) - len(".000")] == ord(".")))
+def _three_places(decimals: bytes) -> bool:
+    """Whether each decimal's fourth byte from the end is its point, as Kineto writes them; none is empty."""
+    text = np.frombuffer(decimals + _SEPARATOR, dtype=np.uint8)
+    ends = np.flatnonzero(text == ord(_SEPARATOR))[1:]
+    return bool(np.all(text[ends - len(".000")] == ord(".")))
+
+
+def _numbers(joined: bytes, count: int) -> pa.StringArray:
+    """Texts behind a separator each as a column, in which a zero stands for it: that changes no number but a negative.
+
+    Raises ArrowInvalid where one is empty or holds a separator, so that it is no number.
+    """
+    text = np.frombuffer(joined, dtype=np.uint8).copy()
+    offsets = np.append(np.flatnonzero(text == ord(_SEPARATOR)), len(text)).astype(np.int32)
+    if len(offsets) != count + 1 or np.any(offsets[1:] - offsets[:-1] == 1):
+        raise pa.ArrowInvalid(_NO_NUMBER)
+    text[offsets[:-1]] = ord("0")
+    return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(text))
 
 
 def _checked(values: pa.Int64Array | Ns, limit: int) -> Ns:
@@ -71,12 +88,6 @@ def _checked(values: pa.Int64Array | Ns, limit: int) -> Ns:
     if np.any(numbers >= limit) or np.any(numbers <= -limit):
         raise pa.ArrowInvalid(_TOO_LARGE)
     return numbers
-
-
-def _text_column(joined: bytes, lengths: npt.NDArray[np.int32]) -> pa.StringArray:
-    offsets = np.zeros(len(lengths) + 1, dtype=np.int32)
-    np.cumsum(lengths, out=offsets[1:])
-    return pa.StringArray.from_buffers(len(lengths), pa.py_buffer(offsets), pa.py_buffer(joined))
 
 
 def _one_by_one(texts: Sequence[Raw]) -> tuple[Ns, npt.NDArray[np.bool_]]:
@@ -99,19 +110,29 @@ def _ns(text: bytes) -> int | None:
     return ns if abs(ns) < LATEST_NS else None
 
 
-def strings(texts: Sequence[str]) -> pa.StringArray:
-    """The texts as a column; one join instead of a call a text is six times faster than `pa.array`."""
-    joined = "".join(texts).encode()
-    sizes = map(len, texts) if joined.isascii() else (len(text.encode()) for text in texts)
-    return _text_column(joined, np.fromiter(sizes, dtype=np.int32, count=len(texts)))
+class Numbering(Generic[V]):
+    """Numbers distinct values 0, 1, 2 … as they come, over all calls."""
+
+    def __init__(self) -> None:
+        self._numbers: defaultdict[V, int] = defaultdict()
+        self._numbers.default_factory = self._numbers.__len__
+
+    def of(self, values: Iterable[V]) -> Codes:
+        """The number of each value."""
+        numbers = self._numbers
+        return np.array([numbers[value] for value in values], dtype=np.int32)
+
+    def values(self, start: int = 0) -> list[V]:
+        """The distinct values in their numbers' order, from one of them on."""
+        return list(islice(self._numbers, start, None))
+
+    def __len__(self) -> int:
+        return len(self._numbers)
 
 
-def repeating(values: Sequence[V], text: Callable[[V], str | None]) -> pa.StringArray:
+def repeating(values: Iterable[V], text: Callable[[V], str | None]) -> pa.StringArray:
     """`text` of each value as a column, called once for each distinct one."""
-    numbers = {value: number for number, value in enumerate(set(values))}
-    texts = pa.array([text(value) for value in numbers], pa.string())
-    if len(numbers) == 1:
-        return pa.repeat(texts[0], len(values))
-    codes = [numbers[value] for value in values]
-    few = len(numbers) <= 1 << 8  # then bytes hold the codes, and need no conversion
-    return texts.take(pa.array(np.frombuffer(bytes(codes), dtype=np.uint8) if few else np.array(codes, dtype=np.int32)))
+    numbering = Numbering[V]()
+    numbers = numbering.of(values)
+    texts = pa.array(map(text, numbering.values()), pa.string())
+    return texts.take(pa.array(numbers))

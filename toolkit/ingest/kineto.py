@@ -1,13 +1,14 @@
 """Importer of PyTorch's profiler (Kineto) traces: Chrome trace JSON, plain or gzip, from 2020's bare lists to today's.
 
 Reads in bounded memory: inflate, cut at event borders, decode, append. The file's events are named in
-`kineto_events`, the store's columns in `kineto_tables`, the grounds for doubt in `kineto_trust`.
+`kineto_events`, what a piece of them gives in `kineto_pieces`, the store's columns in `kineto_tables`, the grounds for
+doubt in `kineto_trust`.
 """
 
 import re
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,18 @@ import pyarrow as pa
 from msgspec import structs
 
 from toolkit.errors import HwprofError
-from toolkit.ingest import kineto_tables, kineto_trust
+from toolkit.ingest import kineto_trust
 from toolkit.ingest.columns import LATEST_NS
 from toolkit.ingest.inflate import GZIP_MAGIC, GZIP_WINDOW, ahead, blocks
 from toolkit.ingest.json_chunks import EventArray
-from toolkit.ingest.kineto_events import Event, EventDecoder, Instant, Span
-from toolkit.ingest.kineto_tables import CODES, FOREIGN, KINDS, MEMORY_EVENT, Columns, chosen
+from toolkit.ingest.kineto_events import EventDecoder
+from toolkit.ingest.kineto_pieces import NAMED_CATEGORIES, Piece, PieceReader
+from toolkit.ingest.kineto_tables import CODES, FOREIGN, KINDS, Columns
 from toolkit.ingest.store import StoreWriter
 from toolkit.ingest.trust import Causality
 
 FORMAT = "kineto"
 HEAD_BYTES = 1 << 16
-NAMED_CATEGORIES = 5
 
 _NAME = re.compile(r"\.pt\.trace\.json(\.gz)?$")
 _CATEGORIES = "|".join(CODES)
@@ -65,12 +66,13 @@ def read(path: Path, *, trace: int, pass_name: str | None, store: StoreWriter) -
     Raises HwprofError naming the file where it is damaged, hostile, or no trace of PyTorch's profiler.
     """
     bytes(_KEPT_BYTES)
-    intake = _Intake(trace, pass_name, _base_ns(path), store)
+    base_ns = _base_ns(path)
+    intake, pieces = _Intake(trace, pass_name, store), PieceReader(base_ns)
     decoder = EventDecoder()
     array = EventArray(path, ahead(blocks(path)), decoder)
     for events in array:
-        intake.take(events)
-    intake.check(path, array.metadata)
+        intake.take(pieces(events))
+    intake.check(path, array.metadata, base_ns)
     intake.finish(path, array.metadata, malformed=decoder.malformed)
 
 
@@ -97,8 +99,8 @@ def _base_ns(path: Path) -> int:
 class _Intake:
     """Takes decoded events into the store, and keeps count."""
 
-    def __init__(self, trace: int, pass_name: str | None, base_ns: int, store: StoreWriter) -> None:
-        self._trace, self._pass_name, self._base_ns, self._store = trace, pass_name, base_ns, store
+    def __init__(self, trace: int, pass_name: str | None, store: StoreWriter) -> None:
+        self._trace, self._pass_name, self._store = trace, pass_name, store
         self._causality = Causality()
         self._kinds = np.zeros(FOREIGN + 1, dtype=np.int64)
         self._left_out: Counter[str] = Counter()
@@ -106,35 +108,19 @@ class _Intake:
         self._events = 0
         self._memory = self._device_memory = False
 
-    def take(self, events: Sequence[Event]) -> None:
-        """Appends what the store takes of these events."""
-        self._events += len(events)
-        spans = [event for event in events if type(event) is Span]
-        memory = [event for event in events if type(event) is Instant and event.name == MEMORY_EVENT]
-        if spans:
-            self._take_spans(spans)
-        if memory:
-            self._take_memory(memory)
-
-    def _take_spans(self, spans: Sequence[Span]) -> None:
-        codes = kineto_tables.codes_of(spans)
-        self._kinds += np.bincount(codes, minlength=len(self._kinds))
-        if (foreign := codes == FOREIGN).any():
-            self._foreign.update(span.cat for span in chosen(spans, foreign))
-            self._foreign = set(sorted(self._foreign)[:NAMED_CATEGORIES])
-        known = codes < len(KINDS)
-        timed = kineto_tables.timed(chosen(spans, known), codes[known], self._base_ns)
-        self._left_out.update(unusable_start=timed.without_ts, unusable_duration=timed.without_dur)
-        columns = kineto_tables.slices(timed)
-        kineto_trust.note(self._causality, timed, columns["correlation"])
-        self._append("slices", columns)
-
-    def _take_memory(self, instants: Sequence[Instant]) -> None:
-        columns, without_size = kineto_tables.allocations(instants, self._base_ns)
-        self._left_out.update(unusable_allocation=without_size)
-        devices = columns["device"].unique().to_pylist()
-        self._memory, self._device_memory = True, self._device_memory or any(device != "cpu" for device in devices)
-        self._append("allocations", columns)
+    def take(self, piece: Piece) -> None:
+        """Appends a piece's rows."""
+        self._events += piece.events
+        if piece.spans:
+            self._kinds += piece.spans.kinds
+            self._foreign = set(sorted(self._foreign | piece.spans.foreign)[:NAMED_CATEGORIES])
+            self._left_out.update(piece.spans.left_out)
+            kineto_trust.note(self._causality, piece.spans.calls)
+            self._append("slices", piece.spans.columns)
+        if piece.allocations:
+            self._memory, self._device_memory = True, self._device_memory or piece.allocations.on_device
+            self._left_out.update(piece.allocations.left_out)
+            self._append("allocations", piece.allocations.columns)
 
     def _append(self, table: str, columns: Columns) -> None:
         rows = len(columns["ts_ns"])
@@ -142,10 +128,10 @@ class _Intake:
         pass_name = pa.nulls(rows, pa.string()) if self._pass_name is None else pa.repeat(self._pass_name, rows)
         self._store.append(table, columns | {"trace": trace, "pass_name": pass_name})
 
-    def check(self, path: Path, metadata: Mapping[str, Any]) -> None:
+    def check(self, path: Path, metadata: Mapping[str, Any], base_ns: int) -> None:
         """Raises HwprofError where the document contradicts how its events were read, or they are not Kineto's."""
         stated = metadata.get("baseTimeNanoseconds", 0)
-        if stated != self._base_ns:
+        if stated != base_ns:
             remedy = "It must be one whole number of nanoseconds, given once."
             raise HwprofError(f"{path} gives baseTimeNanoseconds as {stated!r:.80}.", remedy=remedy)
         if self._events and not (self._kinds[:FOREIGN].any() or self._memory):

@@ -12,9 +12,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from toolkit.ingest.categories import kernel_category
-from toolkit.ingest.columns import LONGEST_NS, Ns, ns_of_us, on_axis, repeating, strings
+from toolkit.ingest.categories import CATEGORIES
+from toolkit.ingest.columns import LONGEST_NS, Codes, Ns, ns_of_us, on_axis, repeating
 from toolkit.ingest.kineto_events import Args, Instant, Memory, Named, Span
+from toolkit.ingest.kineto_names import CATEGORY_TEXTS, Names
 
 # Kineto's categories, as files of today and of 2020 write them, to the store's kinds.
 HOST_KINDS = {
@@ -55,53 +56,57 @@ CODES = {name: KINDS.index(kind) for name, kind in (HOST_KINDS | DEVICE_KINDS).i
 MEMORY_EVENT = "[memory]"
 CPU_DEVICE_TYPE = 0
 
+# Copies and sets are categories of their own; annotations and waits have none.
+NO_CATEGORY = -1
+_CATEGORY_OF_KIND = np.array(
+    [CATEGORIES.index(kind) if kind in {"memcpy", "memset"} else NO_CATEGORY for kind in KINDS], dtype=np.int8
+)
 _KIND_TEXTS = pa.array(KINDS, pa.string())
 _ACTIONS = pa.array(["alloc", "free"], pa.string())
-_WORK_CATEGORY = {KINDS.index(kind): kind for kind in ("memcpy", "memset")}
 _NO_ARGS, _NO_MEMORY = Args(), Memory()
 _NO_SIZE = -(2**63)  # of no block, and its absolute value is no int64
 
 Columns = dict[str, Any]
 Item = TypeVar("Item")
-Codes = npt.NDArray[np.uint8]
+Kinds = npt.NDArray[np.uint8]
 
 
 class Timed(NamedTuple):
     """Spans of a usable start: kind (index into KINDS), start, duration (NULL where unusable); how many lack which."""
 
     spans: Sequence[Span]
-    codes: Codes
+    kinds: Kinds
     ts_ns: Ns
     dur_ns: pa.Int64Array
     without_ts: int
     without_dur: int
 
 
-def codes_of(spans: Sequence[Span]) -> Codes:
+def kinds_of(spans: Sequence[Span]) -> Kinds:
     """Each span's kind as an index into KINDS, PROFILER or FOREIGN where its category has none."""
     try:
-        codes = bytes([CODES[span.cat] for span in spans])
+        kinds = bytes([CODES[span.cat] for span in spans])
     except KeyError:
-        codes = bytes([CODES.get(span.cat, FOREIGN) for span in spans])
-    return np.frombuffer(codes, dtype=np.uint8)
+        kinds = bytes([CODES.get(span.cat, FOREIGN) for span in spans])
+    return np.frombuffer(kinds, dtype=np.uint8)
 
 
-def timed(spans: Sequence[Span], codes: Codes, base_ns: int) -> Timed:
+def timed(spans: Sequence[Span], kinds: Kinds, base_ns: int) -> Timed:
     """Puts spans on the axis: `base_ns` plus their decimal microseconds. No negative duration is usable."""
     ns, known = ns_of_us([span.ts for span in spans] + [span.dur for span in spans])
     ts_ns, dur_ns = ns[: len(spans)] + base_ns, ns[len(spans) :]
     usable = known[: len(spans)] & on_axis(ts_ns)
     lasting = known[len(spans) :] & (dur_ns >= 0) & (dur_ns < LONGEST_NS)
     if usable.all() and lasting.all():
-        return Timed(spans, codes, ts_ns, pa.array(dur_ns), 0, 0)
+        return Timed(spans, kinds, ts_ns, pa.array(dur_ns), 0, 0)
     durations = pa.array(dur_ns[usable], mask=~lasting[usable])
     lost = len(spans) - int(np.count_nonzero(usable))
-    return Timed(chosen(spans, usable), codes[usable], ts_ns[usable], durations, lost, durations.null_count)
+    return Timed(chosen(spans, usable), kinds[usable], ts_ns[usable], durations, lost, durations.null_count)
 
 
-def slices(timed_spans: Timed) -> Columns:
-    """Columns of `slices`."""
-    spans, codes = timed_spans.spans, timed_spans.codes
+def slices(timed_spans: Timed, named: Codes, names: Names) -> Columns:
+    """Columns of `slices`; `named` is each span's name by its number among `names`."""
+    spans, kinds = timed_spans.spans, timed_spans.kinds
     args = [span.args or _NO_ARGS for span in spans]
     external = pa.array([arg.external for arg in args], pa.int64())
     if external.null_count:
@@ -109,17 +114,17 @@ def slices(timed_spans: Timed) -> Columns:
     columns = {
         "ts_ns": pa.array(timed_spans.ts_ns),
         "dur_ns": timed_spans.dur_ns,
-        "kind": _KIND_TEXTS.take(pa.array(codes)),
-        "name": strings([span.name for span in spans]),
+        "kind": _KIND_TEXTS.take(pa.array(kinds)),
+        "name": names.texts(named),
         "correlation": pa.array([arg.correlation for arg in args], pa.int64()),
         "external_id": external,
     }
-    on_host = codes < len(HOST)
+    on_host = kinds < len(HOST)
     if on_host.any():
         columns |= _spread({"thread": _threads(chosen(spans, on_host))}, on_host)
     if not on_host.all():
-        own = _device_columns(chosen(spans, ~on_host), chosen(args, ~on_host), codes[~on_host].tolist())
-        columns |= _spread(own, ~on_host)
+        categories = _categories(kinds[~on_host], named[~on_host], names)
+        columns |= _spread(_device_columns(chosen(spans, ~on_host), chosen(args, ~on_host), categories), ~on_host)
     return columns
 
 
@@ -160,16 +165,19 @@ def _spread(columns: Columns, rows: npt.NDArray[np.bool_]) -> Columns:
     return {name: column.take(places) for name, column in columns.items()}
 
 
-def _device_columns(spans: Sequence[Span], args: Sequence[Args], codes: Sequence[int]) -> Columns:
-    categories = [
-        kernel_category(span.name) if code == KERNEL else _WORK_CATEGORY.get(code)
-        for code, span in zip(codes, spans, strict=True)
-    ]
+def _categories(kinds: Kinds, named: Codes, names: Names) -> pa.StringArray:
+    categories = _CATEGORY_OF_KIND[kinds]
+    kernels = kinds == KERNEL
+    categories[kernels] = names.categories(named[kernels])
+    return CATEGORY_TEXTS.take(pa.array(categories, mask=categories == NO_CATEGORY))
+
+
+def _device_columns(spans: Sequence[Span], args: Sequence[Args], categories: pa.StringArray) -> Columns:
     devices = [span.pid if arg.device is None else arg.device for span, arg in zip(spans, args, strict=True)]
     streams = [span.tid if arg.stream is None else arg.stream for span, arg in zip(spans, args, strict=True)]
     sizes = [arg.bytes if isinstance(arg.bytes, int) else None for arg in args]
     return {
-        "category": pa.array(categories, pa.string()),
+        "category": categories,
         "device": repeating(devices, _text),
         "stream": repeating(streams, _text),
         "bytes": pa.array(sizes, pa.int64()),

@@ -2,17 +2,17 @@
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
+from toolkit.ingest.columns import Codes, Ns
+from toolkit.ingest.kineto_names import Names
 from toolkit.ingest.kineto_tables import KINDS, Timed
 from toolkit.ingest.trust import Causality, Finding
 
-# Copies and sets of no bytes run nothing on the device, so only launches of kernels must find their work.
-_LAUNCHES_KERNEL = re.compile(r"launch\w*kernel", re.IGNORECASE)
 _DROPPED = re.compile(r"\bdropped\s+(\d{1,18})|\b(\d{1,18})\s+(?:\w+\s+){1,3}dropped", re.IGNORECASE)
 _STOPPED_EARLY = re.compile(r"stopped early\? = [1-9]")
 _LEFT_OUT = {
@@ -25,16 +25,32 @@ _IS_LAUNCH = np.array([kind == "launch" for kind in KINDS])
 _IS_WORK = np.array([kind in {"kernel", "memcpy", "memset"} for kind in KINDS])
 
 
-def note(causality: Causality, timed: Timed, correlation: pa.Int64Array) -> None:
-    """Notes the calls of runtime and driver, and kernels, copies and sets, that name a correlation."""
-    correlations, named = np.asarray(correlation.fill_null(0)), np.asarray(correlation.is_valid())
-    launches = np.flatnonzero(_IS_LAUNCH[timed.codes] & named)
-    names = [timed.spans[place].name for place in launches.tolist()]
-    kernels = {name for name in set(names) if launches_kernel(name)}
-    of_kernels = np.array([name in kernels for name in names], dtype=bool)
-    causality.launched(correlations[launches], timed.ts_ns[launches], of_kernels)
-    work = np.flatnonzero(_IS_WORK[timed.codes] & named)
-    causality.worked(correlations[work], timed.ts_ns[work])
+class Calls(NamedTuple):
+    """Launches and device work that name a correlation, where they start, and which launches must have a kernel.
+
+    Copies and sets of no bytes run nothing on the device, so only launches of kernels must find their work.
+    """
+
+    launches: Ns
+    launched_ns: Ns
+    of_kernels: npt.NDArray[np.bool_]
+    work: Ns
+    worked_ns: Ns
+
+
+def calls(timed: Timed, named: Codes, names: Names, correlation: pa.Int64Array) -> Calls:
+    """The calls of runtime and driver, and kernels, copies and sets, among spans."""
+    correlations, known = np.asarray(correlation.fill_null(0)), np.asarray(correlation.is_valid())
+    launches = np.flatnonzero(_IS_LAUNCH[timed.kinds] & known)
+    work = np.flatnonzero(_IS_WORK[timed.kinds] & known)
+    of_kernels = names.launch_kernels(named[launches])
+    return Calls(correlations[launches], timed.ts_ns[launches], of_kernels, correlations[work], timed.ts_ns[work])
+
+
+def note(causality: Causality, calls: Calls) -> None:
+    """Notes them."""
+    causality.launched(calls.launches, calls.launched_ns, calls.of_kernels)
+    causality.worked(calls.work, calls.worked_ns)
 
 
 def dropped_events(metadata: Mapping[str, Any]) -> Iterator[Finding]:
@@ -70,9 +86,3 @@ def not_analysed(count: int, categories: Collection[str]) -> Finding:
     names = ", ".join(f"{category!r:.40}" for category in sorted(categories))
     message = f"{count} events are of categories that are not analysed: {names}."
     return Finding("other_categories", count, message, untrusted=False)
-
-
-@lru_cache(maxsize=4096)
-def launches_kernel(name: str) -> bool:
-    """Whether a runtime or driver call of this name puts a kernel on the device."""
-    return bool(_LAUNCHES_KERNEL.search(name))
