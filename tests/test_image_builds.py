@@ -5,7 +5,9 @@ import http.server
 import json
 import secrets
 import shutil
+import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.wheels import make_wheel
-from toolkit.capture import images
+from toolkit.capture import image_build, images
 from toolkit.capture.engines import Engine
 from toolkit.capture.images import Image, Recipe
 from toolkit.capture.venvs import ROOT
@@ -165,8 +167,9 @@ def test_nothing_of_the_build_is_left_in_an_image(engine: Engine, bench: Bench) 
     """No installer, no compiler, no cache, and no word of the caller's index in any layer or in the history."""
     image = images.ensure(engine, bench.recipe(), say=bench.said.append)
     root = ("--network", "none", "--user", "0")
-    tools = "for tool in gcc cc g++ make pip pip3; do command -v $tool; done; find /tmp /root/.cache -mindepth 1"
-    assert inside(engine, image, "sh", "-c", f"({tools}) 2>/dev/null || true", options=root) == ""
+    tools = "for tool in gcc cc g++ make pip pip3; do command -v $tool; done"
+    leftovers = "find /tmp /mnt /run/secrets /root/.cache -mindepth 1"
+    assert inside(engine, image, "sh", "-c", f"({tools}; {leftovers}) 2>/dev/null || true", options=root) == ""
     history = [engine.program, "image", "history", "--no-trunc", image.id]
     said = subprocess.run(history, check=True, capture_output=True, text=True).stdout
     assert KEY not in said + json.dumps(inspected(engine, image))
@@ -220,3 +223,81 @@ def test_a_base_image_out_of_reach_is_one_line(
     assert f"the base image {base} is not on this machine and its registry cannot be reached." in str(refused.value)
     assert images.BASE_VARIABLE in refused.value.remedy
     assert "\n" not in str(refused.value)
+
+
+def test_a_wheel_that_is_not_the_locked_one_is_refused(engine: Engine, bench: Bench) -> None:
+    """A hash mismatch is one line with package, both hashes and a remedy; no image is named."""
+    real = make_wheel(bench.root / "wheels", "1.0")
+    recipe = bench.recipe(sha256="ab" * 32)
+    with pytest.raises(HwprofError) as refused:
+        images.ensure(engine, recipe, say=bench.said.append)
+    line = str(refused.value)
+    assert line.startswith(f"Building the image hwprof-torch-cuda failed: tiny==1.0 has the sha256 {real}")
+    assert "ab" * 32 in line
+    assert "\n" not in line
+    assert images.find(engine, recipe) is None
+
+
+def test_a_missing_wheel_is_named_and_told_in_full_in_the_log(engine: Engine, bench: Bench) -> None:
+    """Where no index has a wheel of a pin and nothing stands in, the line names the pin; the log has all of it."""
+    with pytest.raises(HwprofError, match=r"no wheel of tiny==9\.9 for the Python of "):
+        images.ensure(engine, bench.recipe(version="9.9", sha256="ab" * 32), say=bench.said.append)
+    assert "tiny==9.9" in (image_build.kept(bench.root) / "hwprof-torch-cuda.log").read_text()
+
+
+def test_an_index_out_of_reach_is_told_from_a_missing_wheel(
+    engine: Engine, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a network the line says so, and the fallback, which could not be had either, is not tried."""
+    bench.recipe()
+    monkeypatch.delenv("PIP_NO_INDEX")
+    for name, value in {"INDEX_URL": "http://127.0.0.1:9/simple", "FIND_LINKS": "", "RETRIES": "1"}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    with pytest.raises(HwprofError, match="torch-cpu failed: pip could not reach its index"):
+        images.ensure(engine, bench.recipe("cpu", version="9.9", sha256="ab" * 32), say=bench.said.append)
+
+
+def test_a_variant_without_wheels_falls_back_in_sight(
+    engine: Engine, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CPU torch falls back to the CUDA image and says so each time; it is tried again only under other pip settings."""
+    bench.recipe()
+    wanted = bench.recipe("cpu", version="9.9", sha256="ab" * 32)
+    image = images.ensure(engine, wanted, say=bench.said.append)
+    assert (image.variant, image.lock.name, image.built) == ("cuda", "torch-cuda.txt", True)
+    assert image.fallback
+    assert image.fallback.startswith("The image torch-cuda stands in for torch-cpu")
+    assert [line.split(":")[0] for line in bench.said] == [
+        "Building the image hwprof-torch-cpu",
+        "The image torch-cuda stands in for torch-cpu",
+        "Building the image hwprof-torch-cuda",
+    ]
+    bench.said.clear()
+    assert images.ensure(engine, wanted, say=bench.said.append) == image._replace(built=False)
+    assert bench.said == [image.fallback]
+
+    bench.said.clear()
+    monkeypatch.setenv("PIP_TIMEOUT", "99")
+    images.ensure(engine, wanted, say=bench.said.append)
+    assert bench.said[0].startswith("Building the image hwprof-torch-cpu")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_build_that_is_stopped_leaves_nothing_wrong(engine: Engine, bench: Bench, number: int) -> None:
+    """Killed or interrupted in the middle of an installation, a build names no image, and the next one is whole."""
+    recipe = bench.recipe()
+    bench.index.go.clear()
+    code = (
+        "from pathlib import Path\nfrom toolkit.capture import engines, images\n"
+        f"recipe = images.Recipe('torch', 'cuda', Path({str(bench.root)!r}))\n"
+        "images.ensure(engines.find('docker'), recipe, say=print)"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        assert bench.index.asked.wait(120)
+        process.send_signal(number)
+        process.wait(60)
+        assert images.find(engine, recipe) is None
+    bench.index.go.set()
+    image = images.ensure(engine, recipe, say=bench.said.append)
+    assert inside(engine, image, "python", "-c", "import tiny; print(tiny.VERSION)") == "1.0\n"
