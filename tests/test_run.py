@@ -77,7 +77,7 @@ def test_a_run_is_trusted_and_its_figures_are_there(finished: Path) -> None:
     assert {entry.batch for entry in summary.inference} == {1, 4}
     names = {scalar.name for scalar in summary.scalars}
     assert {"train_loss", "validation_loss", "validation_accuracy", "accuracy_before", "accuracy_after"} <= names
-    assert any("conv" in operator.operator.lower() for operator in summary.operators)
+    assert any("conv" in operator.operator.lower() for operator in summary.traces[0].operators)
     assert {"rss", "cpu"} <= {sample.metric for sample in summary.samples}
 
 
@@ -120,7 +120,7 @@ def test_inference_alone_is_a_task(tmp_path: Path) -> None:
     summary = summary_json.read(next(tmp_path.glob("*/summary.json")))
     assert summary.epochs == []
     assert {entry.pass_name for entry in summary.inference} == {"time", "profile"}
-    assert summary.operators
+    assert summary.traces[0].operators
 
 
 def test_py_spy_attaches_on_request(tmp_path: Path) -> None:

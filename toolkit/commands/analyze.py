@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import duckdb
 import msgspec
 
-from toolkit.analyses.traces import Analysis, TraceAnalysis, analyse, ranks_of
+from toolkit.analyses.ranks import Analysis, Collectives, collectives, jobs
+from toolkit.analyses.traces import TraceAnalysis, analyse
 from toolkit.capture import runs
 from toolkit.commands.console import console
 from toolkit.commands.digest import digest
@@ -30,14 +32,14 @@ def command(paths: tuple[Path, ...], *, as_json: bool) -> None:
     hwprof analyze runs/20261121-114447-torch-resnet50-cpu-train-5086
     """
     found = [trace for path in paths for trace in _traces(path)]
-    analysis = Analysis(traces=found, ranks=ranks_of(found))
+    analysis = Analysis(traces=[trace for trace, _ in found], jobs=jobs(found))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(analysis), indent=1).decode())
     else:
         console().print(traces.report(analysis))
 
 
-def _traces(path: Path) -> Iterator[TraceAnalysis]:
+def _traces(path: Path) -> Iterator[tuple[TraceAnalysis, Collectives]]:
     if not path.exists():
         raise HwprofError(f"There is no {path}.", remedy="Give a trace, a folder of traces, or a run.")
     if (path / runs.SPEC).exists():
@@ -45,14 +47,22 @@ def _traces(path: Path) -> Iterator[TraceAnalysis]:
         return
     for file in _files(path):
         with connect(cache.stored(file)) as connection:
-            yield from analyse(connection, str(file))
+            yield from _analysed(connection, str(file))
 
 
-def _run(folder: Path) -> list[TraceAnalysis]:
+def _run(folder: Path) -> list[tuple[TraceAnalysis, Collectives]]:
     if not (folder / "traces.parquet").exists():
         digest(folder)
     with connect(folder) as connection:
-        return analyse(connection)
+        return _analysed(connection)
+
+
+def _analysed(
+    connection: duckdb.DuckDBPyConnection, path: str | None = None
+) -> list[tuple[TraceAnalysis, Collectives]]:
+    """Each trace of a store, with its collectives, which only the comparison of ranks needs."""
+    found = collectives(connection)
+    return [(trace, found[number]) for number, trace in enumerate(analyse(connection, path))]
 
 
 def _files(path: Path) -> list[Path]:

@@ -140,7 +140,7 @@ class StoreWriter:
 def connect(folder: Path) -> duckdb.DuckDBPyConnection:
     """A DuckDB connection with one view a table of `schema.TABLES`, and `is_collective(name)` of a kernel's name.
 
-    A table that the store lacks is there, empty.
+    A table that the store lacks is there, empty; a column that it lacks, being older, is there and NULL throughout.
     """
     connection = duckdb.connect()
     connection.execute(";".join([COLLECTIVES, *(_view(table, folder) for table in schema.TABLES)]))
@@ -149,8 +149,9 @@ def connect(folder: Path) -> duckdb.DuckDBPyConnection:
 
 def _view(table: str, folder: Path) -> str:
     path = folder / f"{table}.parquet"
-    if path.exists():
-        quoted = str(path).replace("'", "''")
-        return f"CREATE VIEW {table} AS FROM read_parquet('{quoted}')"
-    declared = ", ".join(f"NULL::{column.type} AS {column.name}" for column in schema.TABLES[table])
-    return f"CREATE VIEW {table} AS SELECT {declared} WHERE false"
+    stored = pq.read_schema(path).names if path.exists() else []
+    nulls = [f"NULL::{column.type} AS {column.name}" for column in schema.TABLES[table] if column.name not in stored]
+    if not stored:
+        return f"CREATE VIEW {table} AS SELECT {', '.join(nulls)} WHERE false"
+    quoted = str(path).replace("'", "''")
+    return f"CREATE VIEW {table} AS SELECT {', '.join(['*', *nulls])} FROM read_parquet('{quoted}')"  # noqa: S608 - our own names
