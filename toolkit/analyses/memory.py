@@ -39,7 +39,8 @@ class MemorySeries(Struct, frozen=True, kw_only=True):
     """One allocator over time, thinned as memory_series.sql says: `points` of `events`, the extremes among them.
 
     `basis` says what `in_use_bytes` counts from. `at_peak`, most bytes first, and `at_peak_others_bytes` sum to the
-    peak's `in_use_bytes` exactly, unless the basis is relative; `at_peak` is empty where the trace does not tell.
+    peak's `in_use_bytes` exactly, unless the basis is relative; `at_peak` is empty where the trace does not tell, or
+    lacks frees.
     """
 
     trace: int
@@ -67,7 +68,9 @@ def memory_series(connection: duckdb.DuckDBPyConnection) -> list[MemorySeries]:
 def _series(points: list[dict[str, Any]], held: list[dict[str, Any]]) -> MemorySeries:
     first = points[0]
     peak = next((row for row in points if row["is_peak"]), None)
-    if held and first["basis"] != RELATIVE and peak and sum(row["bytes"] for row in held) != peak["in_use_bytes"]:
+    if any(row["bytes"] < 0 for row in held):
+        held = []  # the trace lacks frees: more blocks are held than bytes in use
+    elif held and first["basis"] != RELATIVE and peak and sum(row["bytes"] for row in held) != peak["in_use_bytes"]:
         raise AssertionError(f"blocks held do not sum to the peak {peak}")
     return MemorySeries(
         trace=first["trace"],

@@ -197,8 +197,8 @@ def _ledger(rows: Iterable[dict[str, Any]], whole: str) -> list[dict[str, Any]]:
         part, ns = row.pop("part"), row.pop("ns")
         entries.setdefault((row["pass_name"], row["epoch"]), row | {"parts_ns": {}})["parts_ns"][part] = ns
     for entry in entries.values():
-        if sum(entry["parts_ns"].values()) != entry[whole]:
-            raise AssertionError(f"parts do not sum to {whole}: {entry}")
+        if sum(entry["parts_ns"].values()) != entry[whole] or min(entry["parts_ns"].values()) < 0:
+            raise AssertionError(f"parts do not make up {whole}: {entry}")
     return list(entries.values())
 
 

@@ -1,6 +1,7 @@
 """The folder of runs: finding them, and the status that closes each. run.json is written last, whole or not at all."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,16 @@ INCOMPLETE = {"status": "incomplete", "reason": "no run.json: it is still runnin
 
 def folders(runs: Path) -> list[Path]:
     """Run folders, oldest first."""
-    return sorted(path.parent for path in runs.glob(f"*/{SPEC}"))
+    return sorted((path.parent for path in runs.glob(f"*/{SPEC}")), key=lambda folder: (_created(folder), folder.name))
+
+
+def _created(folder: Path) -> datetime:
+    """When the run was launched, as it recorded it; names hold local time, which steps. Else when it was asked for."""
+    try:
+        launched = json.loads((folder / "raw" / "launch.json").read_text(encoding="utf-8"))
+        return datetime.fromisoformat(launched["created"]).astimezone(UTC)
+    except (OSError, ValueError, TypeError, KeyError):
+        return datetime.fromtimestamp((folder / SPEC).stat().st_mtime, UTC)
 
 
 def find(runs: Path, name: str) -> Path:

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-import duckdb
 import msgspec
 
 from toolkit.analyses.ranks import Analysis, Collectives, collectives, jobs
+from toolkit.analyses.sound import sound
 from toolkit.analyses.traces import TraceAnalysis, analyse
 from toolkit.capture import runs
 from toolkit.commands.console import console
@@ -46,23 +46,20 @@ def _traces(path: Path) -> Iterator[tuple[TraceAnalysis, Collectives]]:
         yield from _run(path)
         return
     for file in _files(path):
-        with connect(cache.stored(file)) as connection:
-            yield from _analysed(connection, str(file))
+        yield from _analysed(cache.stored(file), str(file))
 
 
 def _run(folder: Path) -> list[tuple[TraceAnalysis, Collectives]]:
     if not (folder / "traces.parquet").exists():
         digest(folder)
-    with connect(folder) as connection:
-        return _analysed(connection)
+    return _analysed(folder)
 
 
-def _analysed(
-    connection: duckdb.DuckDBPyConnection, path: str | None = None
-) -> list[tuple[TraceAnalysis, Collectives]]:
+def _analysed(store: Path, path: str | None = None) -> list[tuple[TraceAnalysis, Collectives]]:
     """Each trace of a store, with its collectives, which only the comparison of ranks needs."""
-    found = collectives(connection)
-    return [(trace, found[number]) for number, trace in enumerate(analyse(connection, path))]
+    with sound(store), connect(store) as connection:
+        found = collectives(connection)
+        return [(trace, found[number]) for number, trace in enumerate(analyse(connection, path))]
 
 
 def _files(path: Path) -> list[Path]:
