@@ -17,7 +17,7 @@ from toolkit.errors import HwprofError
 
 FRAMEWORKS = ("torch", "tf")
 FRAMEWORKS_SPELT = {"torch": "PyTorch", "tf": "TensorFlow", "jax": "JAX"}
-RUNTIMES = ("auto", "local")
+RUNTIMES = ("auto", "docker", "podman", "local")
 DEVICES = ("auto", "cpu", "cuda")
 TASKS = ("train", "infer")
 LOOPS = ("auto", "custom", "fit")
@@ -50,7 +50,7 @@ class RunSpec:
         MATCHED, "matched: the same model, weights and settings everywhere; as-shipped: each zoo's own", choices=MODES
     )
     task: str = _option("train", "train (with validation, then inference) or inference alone", choices=TASKS)
-    runtime: str = _option("auto", "where the worker runs", choices=RUNTIMES)
+    runtime: str = _option("auto", "auto: docker, else podman, else the local environment", choices=RUNTIMES)
     device: str = _option("auto", "auto takes a GPU where one answers, and says so", choices=DEVICES)
     loop: str = _option("auto", "custom (hand-written loop) or fit (Keras); auto is the native one", choices=LOOPS)
     compile: str = _option(
@@ -92,6 +92,10 @@ class RunSpec:
     sample_hz: int = _option(10, "readings a second of host and GPU beside the worker", least=1)
     pyspy: bool = _option(default=False, doc="attach py-spy to the worker of the profile pass")
     timeout_s: int = _option(3600, "a pass that takes longer is ended and recorded as such", least=1)
+    limit_memory_mib: int = _option(0, "memory of a container; 0: nine tenths of the machine's", least=0)
+    limit_shm_mib: int = _option(0, "shared memory in it, for loader_workers; 0: half of that", least=0)
+    limit_processors: int = _option(0, "processors of a container; 0: all that hwprof itself may use", least=0)
+    limit_processes: int = _option(4096, "processes and threads of a container", least=1)
 
     @property
     def matched(self) -> bool:

@@ -8,6 +8,7 @@ from msgspec import Meta, Struct, convert
 
 from toolkit.analyses import runner
 from toolkit.analyses.cautions import Alignment, Caution, cautions
+from toolkit.analyses.runtime import Runtime
 from toolkit.analyses.traces import TraceAnalysis, analyse
 
 SCHEMA = 1
@@ -144,6 +145,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     """All figures of one run. Unknown is null, with its reason in `unavailable`."""
 
     schema: int
+    runtime: Runtime | None
     trusted: bool
     warnings: list[Caution]
     profiler_cost: ProfilerCost | None
@@ -162,11 +164,12 @@ class Summary(Struct, frozen=True, kw_only=True):
     alignment: list[Alignment]
 
 
-def summarise(connection: duckdb.DuckDBPyConnection) -> Summary:
+def summarise(connection: duckdb.DuckDBPyConnection, *, runtime: Runtime | None = None) -> Summary:
     """Runs every analysis over a run's store. Asserts that each ledger sums to its whole."""
     warnings = cautions(connection)
     return Summary(
         schema=SCHEMA,
+        runtime=runtime,
         trusted=not any(warning.untrusted for warning in warnings),
         warnings=warnings,
         profiler_cost=_profiler_cost(runner.run(connection, "profiler_cost")),

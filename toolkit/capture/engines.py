@@ -47,7 +47,8 @@ class NoEngineError(HwprofError):
     """None of the engines asked for works; `reasons` says of each why not, in one line."""
 
     def __init__(self, reasons: dict[str, str]) -> None:
-        super().__init__(" ".join(f"{name}: {reason}." for name, reason in reasons.items()), remedy=remedy(reasons))
+        problem = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        super().__init__(f"{problem}.", remedy=remedy(reasons))
         self.reasons = reasons
 
 

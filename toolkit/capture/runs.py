@@ -11,6 +11,7 @@ from toolkit.spec import RunSpec, from_json, known
 
 STATUS = "run.json"
 SPEC = "spec.json"
+LAUNCH = Path("raw", "launch.json")
 INCOMPLETE = {"status": "incomplete", "reason": "no run.json: it is still running, or was killed", "exit_code": None}
 
 
@@ -66,6 +67,16 @@ def _damaged(path: Path) -> HwprofError:
     return HwprofError(f"{path} is damaged, or of another version of hwprof.", remedy="Its raw/ may still be read.")
 
 
+def runtime_of(folder: Path) -> dict[str, Any] | None:
+    """Where the passes ran and from what, as the launcher settled it; None where there is no record of it."""
+    try:
+        found = json.loads((folder / LAUNCH).read_text(encoding="utf-8")).get("runtime")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def close(folder: Path, *, status: str, reason: str | None, exit_code: int) -> None:
-    """Writes the status, the run's last act."""
-    write_whole(folder / STATUS, json.dumps({"status": status, "reason": reason, "exit_code": exit_code}))
+    """Writes the status, the run's last act, with where it ran."""
+    ended = {"status": status, "reason": reason, "exit_code": exit_code, "runtime": runtime_of(folder)}
+    write_whole(folder / STATUS, json.dumps(ended, indent=1))

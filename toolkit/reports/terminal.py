@@ -10,13 +10,14 @@ from rich.text import Text
 from toolkit.analyses.summary import Epoch, Gap, Summary
 from toolkit.reports.sections import trace_sections
 from toolkit.reports.tables import UNKNOWN, bar, mebibytes, milliseconds, share, table
+from toolkit.reports.where import where_it_ran
 from toolkit.spec import RunSpec
 
 # The order in which a training loop meets them.
 PARTS = (
     "data_wait", "host_to_device", "compile", "compute", "validation", "callbacks", "checkpoint", "profiler", "other",
 )  # fmt: skip
-SHOWN_METRICS = {"cpu", "rss", "power", "memory_used", "utilisation", "temperature"}
+SHOWN_METRICS = {"cpu", "rss", "cgroup_memory", "power", "memory_used", "utilisation", "temperature"}
 
 
 def report(name: str, spec: RunSpec, status: dict[str, Any], summary: Summary) -> RenderableType:
@@ -26,6 +27,8 @@ def report(name: str, spec: RunSpec, status: dict[str, Any], summary: Summary) -
 
 def _sections(name: str, spec: RunSpec, status: dict[str, Any], summary: Summary) -> Iterable[RenderableType]:
     yield _headline(name, spec, status)
+    if summary.runtime:
+        yield from where_it_ran(summary.runtime)
     yield _trust(summary)
     yield from _timing(spec, summary)
     for pass_name in spec.passes:
