@@ -91,7 +91,8 @@ def check_limits(spec: RunSpec) -> None:
 def limits(engine: Engine, spec: RunSpec) -> Limits:
     """The limits of a spec, with what its zeros mean on this machine."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    memory = spec.limit_memory_mib << 20 or machine // 10 * 9
+    # In whole MiB, so that the kernel, which counts pages, has the same number.
+    memory = (spec.limit_memory_mib or machine // 10 * 9 >> 20) << 20
     processors = sorted(os.sched_getaffinity(0))[: spec.limit_processors or None]
     able = engine.controllers
     return Limits(

@@ -6,26 +6,32 @@ compatibility, by libraries of the `cuda-compat` packages, is not used: no lock 
 https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html
 """
 
+from typing import NamedTuple
+
 from toolkit.capture.samplers.nvml import Presence
-from toolkit.errors import HwprofError
 
 LEAST_DRIVER = {11: 450, 12: 525, 13: 580}
 
 
-def check(needed: str | None, presence: Presence) -> str | None:
-    """What to tell of the comparison of a lock's CUDA (`12.9`; None: it brings none) with the driver; None: it fits.
+class Mismatch(NamedTuple):
+    """What does not fit, with both numbers, and what to do about it."""
 
-    Raises HwprofError where the driver cannot run it.
-    """
-    if needed is None:
-        return None
-    if presence.cuda is None:
-        return f"The driver {presence.driver} does not say which CUDA it runs; CUDA {needed} is tried all the same."
+    problem: str
+    remedy: str
+
+
+def mismatch(needed: str, presence: Presence) -> Mismatch | None:
+    """What keeps the driver from running CUDA `needed` (`12.9`); None where it can, or does not say what it can."""
     major = int(needed.partition(".")[0])
-    if presence.cuda[0] >= major:
+    if presence.cuda is None or presence.cuda[0] >= major:
         return None
     least = f" {LEAST_DRIVER[major]} or newer" if major in LEAST_DRIVER else ""
-    raise HwprofError(
-        f"CUDA {needed} is needed, but driver {presence.driver} runs CUDA up to {presence.cuda[0]}.{presence.cuda[1]}.",
-        remedy=f"Install NVIDIA's driver{least}, or use device=cpu.",
+    return Mismatch(
+        f"needs CUDA {needed}, but driver {presence.driver} runs CUDA up to {dotted(presence.cuda)}",
+        f"Install NVIDIA's driver{least}, or use DEVICE=cpu.",
     )
+
+
+def dotted(version: tuple[int, int] | None) -> str:
+    """Major and minor as people write them."""
+    return "unknown" if version is None else ".".join(map(str, version))

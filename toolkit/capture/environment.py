@@ -11,15 +11,19 @@ from toolkit.capture.cgroups import Group
 SHARED_MEMORY = "/dev/shm"  # noqa: S108 - looked at, never written
 # The settings that change what a framework does; nothing else of the environment is recorded.
 RECORDED_VARIABLES = (
+    "CUBLAS_WORKSPACE_CONFIG",
     "CUDA_DEVICE_ORDER",
     "CUDA_VISIBLE_DEVICES",
     "KMP_AFFINITY",
     "MKL_NUM_THREADS",
     "NVIDIA_TF32_OVERRIDE",
     "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
     "PYTORCH_CUDA_ALLOC_CONF",
     "TF_ENABLE_ONEDNN_OPTS",
     "TF_FORCE_GPU_ALLOW_GROWTH",
+    "TF_NUM_INTEROP_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
     "TF_XLA_FLAGS",
     "XLA_FLAGS",
     "XLA_PYTHON_CLIENT_PREALLOCATE",

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from toolkit.capture.engines import last_line
 from toolkit.capture.files import give, is_full, write_whole
-from toolkit.capture.supervise import OVERDUE_S, launcher_lets_go, outcome, overdue, stopped
+from toolkit.capture.supervise import OVERDUE_S, STOP, launcher_lets_go, outcome, overdue, stopped
 
 # Longer than the supervisor needs to end worker and samplers by itself.
 STOP_WITHIN_S = 60
@@ -65,6 +65,8 @@ def main(path: Path) -> int:
         ending = _watch(client, order, let_go)
         _end(client, order, ending)
     state = inspect(order.program, order.name)
+    if state is None and (path.parent / "worker.log").exists():
+        _end_without_engine(path.parent)
     remove(order.program, order.name)
     take_back(Path(order.run_folder), order.lend_to)
     said = last_line(log.read_text(encoding="utf-8", errors="replace"))
@@ -154,6 +156,14 @@ def _end(client: "subprocess.Popen[bytes]", order: Order, ending: str | None) ->
         remove(order.program, order.name)
         client.kill()
         client.wait()
+
+
+def _end_without_engine(raw: Path) -> None:
+    """Where the engine died: asks the supervisor by a file in the folder that both see, which it removes at its end."""
+    (raw / STOP).touch()
+    latest = time.monotonic() + STOP_WITHIN_S
+    while (raw / STOP).exists() and time.monotonic() < latest:
+        time.sleep(LOOK_EVERY_S)
 
 
 def _outcome(order: Order, raw: Path, state: State | None, ending: str | None, said: str) -> dict[str, Any]:

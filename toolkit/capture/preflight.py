@@ -33,15 +33,15 @@ def check(container: Container, runs: Path) -> dict[str, Any]:
         try:
             found: dict[str, Any] = json.loads((folder / "inside.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            problem = f"{container.engine} cannot run the image {container.image.reference}: {said or error}."
+            problem = f"{container.engine} cannot run the image {container.image.reference}: {said}."
             raise HwprofError(problem, remedy=_remedy(said), exit_code=FAILED) from error
     _check_seen(container, found)
     return found
 
 
 def _probe(container: Container, folder: Path) -> str:
-    """Runs it to its end; what the engine's client, or Python inside, said last."""
-    name = f"hwprof-probe-{secrets.token_hex(4)}"
+    """Runs it to its end; how it ended, for where it left nothing."""
+    engine, name = container.engine, f"hwprof-probe-{secrets.token_hex(4)}"
     inside = ["-m", "toolkit.capture.inside", str(RUN_FOLDER / "inside.json"), str(DATA_FOLDER)]
     words = containers.command(container, name=name, folder=folder, inside=inside)
     keeper.lend(folder, container.lend_to)
@@ -50,11 +50,12 @@ def _probe(container: Container, folder: Path) -> str:
             words, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=WITHIN_S,
             check=False,
         )  # fmt: skip
-        return last_line(done.stderr)
+        state = keeper.inspect(engine.program, name)
+        return str(keeper.death(str(engine), state, None, last_line(done.stderr))["reason"])
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error).removesuffix(".")
     finally:
-        keeper.remove(container.engine.program, name)
+        keeper.remove(engine.program, name)
         keeper.take_back(folder, container.lend_to)
 
 

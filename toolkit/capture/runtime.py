@@ -53,8 +53,7 @@ def settle(wish: Wish, *, say: Say) -> Runtime:
     """Makes image or environment ready. HwprofError where what was asked for cannot be had."""
     asked = wish.spec.runtime
     containers.check_limits(wish.spec)
-    if untold := _check_driver(wish):
-        say(untold)
+    _check_driver(wish)
     if asked == LOCAL:
         return _local(wish, "Runtime local, as asked.", (), say=say)
     try:
@@ -102,14 +101,17 @@ def record(runtime: Runtime, wish: Wish) -> dict[str, Any]:
         "lock": made_from.lock.name if made_from else None,
         "lock_sha256": made_from.lock_sha256 if made_from else None,
         "driver": wish.presence.driver,
-        "driver_cuda": ".".join(map(str, wish.presence.cuda)) if wish.presence.cuda else None,
+        "driver_cuda": cuda.dotted(wish.presence.cuda) if wish.presence.cuda else None,
     }
 
 
-def _check_driver(wish: Wish) -> str | None:
+def _check_driver(wish: Wish) -> None:
+    """HwprofError where the lock, and with it the image, brings a CUDA that the driver does not run."""
     if wish.device != "cuda":
-        return None
-    return cuda.check(images.stated(wish.recipe.lock).get("hwprof.cuda"), wish.presence)
+        return
+    needed = images.stated(wish.recipe.lock).get("hwprof.cuda")
+    if needed and (unfit := cuda.mismatch(needed, wish.presence)):
+        raise HwprofError(f"{wish.recipe} {unfit.problem}.", remedy=unfit.remedy)
 
 
 def _contained(wish: Wish, engine: engines.Engine, *, say: Say) -> Runtime:

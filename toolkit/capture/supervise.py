@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ SAMPLERS_GRACE_S = 25
 # From outside, past its time limit: what it takes to end both, and then some.
 OVERDUE_S = 60
 FIRST_PROCESS = 1
+# A file of this name in FOLDER means SIGTERM: an engine that died leaves containers running that nothing else can end.
+# It goes with the supervisor.
+STOP = "stop"
 # Looking costs microseconds, and a worker that has ended is noticed this late.
 LOOK_EVERY_S = 0.05
 
@@ -43,6 +47,7 @@ def main(arguments: list[str]) -> int:
     # On a full disk the exit code has to do.
     with contextlib.suppress(OSError):
         write_whole(folder / "outcome.json", json.dumps(ended))
+    (folder / STOP).unlink(missing_ok=True)
     return int(ended["exit_code"])
 
 
@@ -80,7 +85,7 @@ def _watch(spec: RunSpec, arguments: list[str], log: Any, stop: threading.Event)
         stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
     )  # fmt: skip
     _tell_pid(samplers, worker.pid)
-    ended = _wait(worker, samplers, spec.timeout_s, stop)
+    ended = _wait(worker, samplers, spec.timeout_s, lambda: stop.wait(LOOK_EVERY_S) or (folder / STOP).exists())
     _end(worker)
     _end_samplers(samplers)
     later = group.out_of_memory_kills()
@@ -89,12 +94,12 @@ def _watch(spec: RunSpec, arguments: list[str], log: Any, stop: threading.Event)
 
 
 def _wait(
-    worker: subprocess.Popen[bytes], samplers: subprocess.Popen[str], timeout_s: float, stop: threading.Event
+    worker: subprocess.Popen[bytes], samplers: subprocess.Popen[str], timeout_s: float, stops: Callable[[], bool]
 ) -> dict[str, Any] | None:
     """Until the worker ends by itself; else why it has to be ended."""
     latest = time.monotonic() + timeout_s
     while worker.poll() is None:
-        if stop.wait(LOOK_EVERY_S):
+        if stops():
             return stopped()
         if time.monotonic() > latest:
             return outcome("timed_out", f"it ran past timeout_s={timeout_s}")
