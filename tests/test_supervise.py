@@ -18,13 +18,16 @@ import ctypes, os, subprocess, sys, time
 from toolkit.capture.supervise import _reap
 PR_SET_CHILD_SUBREAPER = 36
 ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
-ours = subprocess.Popen([sys.executable, "-c", ""])
+ours = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
 orphan = "import os\\npid = os.fork()\\nprint(pid) if pid else os._exit(0)"
 told = int(subprocess.run([sys.executable, "-c", orphan], stdout=subprocess.PIPE, check=True).stdout)
-while ours.poll() is None or os.path.exists(f"/proc/{told}"):
+while os.path.exists(f"/proc/{told}"):
     _reap({ours.pid})
     time.sleep(0.01)
-print(ours.returncode)
+ours.stdin.close()
+os.waitid(os.P_PID, ours.pid, os.WEXITED | os.WNOWAIT)
+_reap({ours.pid})
+print(ours.wait())
 """
 OWN = {"status": "complete", "reason": None, "exit_code": 0}
 STOPPED = supervise.stopped()
