@@ -28,6 +28,8 @@ MATCHED = "matched"
 AS_SHIPPED = "as-shipped"
 MODES = (MATCHED, AS_SHIPPED)
 PRECISIONS = ("auto", "fp64", "fp32", "tf32", "bf16")
+CHANNELS_LAST = "channels_last"
+CHANNELS_FIRST = "channels_first"
 NORMALISATIONS = ("none", "cifar10")
 NATIVE_LOOP = {"torch": "custom", "tf": "fit"}
 # How each framework can run a model; the first is what a matched run takes where nothing is said.
@@ -60,6 +62,11 @@ class RunSpec:
     )
     precision: str = _option(
         "auto", "of the arithmetic; auto: fp32, or as-shipped what the framework takes", choices=PRECISIONS
+    )
+    layout: str = _option(
+        "auto",
+        "of images in memory; auto: channels_last, or as-shipped what the framework takes",
+        choices=("auto", CHANNELS_LAST, CHANNELS_FIRST),
     )
     dataset: str = _option("synthetic", "synthetic tensors from the seed, or CIFAR-10", choices=DATASETS)
     data_dir: str = _option("", "folder that holds or receives the dataset; empty: the data cache")
@@ -186,17 +193,27 @@ def check(spec: RunSpec) -> RunSpec:
 def _settled(spec: RunSpec) -> RunSpec:
     """`spec` with what `auto` stands for, as far as the framework is not to choose itself."""
     loop = NATIVE_LOOP[spec.framework] if spec.loop == "auto" else spec.loop
-    keras_chooses = loop == "fit" and not spec.matched
-    modes = COMPILES[spec.framework]
-    compile_ = modes[0] if spec.compile == "auto" and not keras_chooses else spec.compile
-    if compile_ not in ("auto", *modes):
-        others = [framework for framework in FRAMEWORKS if compile_ in COMPILES[framework]]
+    native: dict[str, Any] = {"compile": COMPILES[spec.framework][0]} if spec.matched or loop != "fit" else {}
+    native |= {"precision": "fp32", "layout": CHANNELS_LAST} if spec.matched else {}
+    settled = {name: value for name, value in native.items() if getattr(spec, name) == "auto"}
+    return _check_framework(dataclasses.replace(spec, loop=loop, **settled))
+
+
+def _check_framework(spec: RunSpec) -> RunSpec:
+    """`spec`, if its framework can do what it asks."""
+    framework, modes = FRAMEWORKS_SPELT[spec.framework], COMPILES[spec.framework]
+    if spec.compile not in ("auto", *modes):
+        others = [name for name in FRAMEWORKS if spec.compile in COMPILES[name]]
         raise HwprofError(
-            f"{FRAMEWORKS_SPELT[spec.framework]} has no compile mode {compile_!r}.",
+            f"{framework} has no compile mode {spec.compile!r}.",
             remedy=f"Use compile={' or '.join(modes)}, or framework={' or '.join(others)}.",
         )
-    precision = "fp32" if spec.precision == "auto" and spec.matched else spec.precision
-    return dataclasses.replace(spec, loop=loop, compile=compile_, precision=precision)
+    if spec.layout == CHANNELS_FIRST and spec.framework != "torch":
+        raise HwprofError(
+            f"{framework}'s models are built with their channels last.",
+            remedy="Leave layout out, or use framework=torch.",
+        )
+    return spec
 
 
 def _split(item: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from toolkit.errors import INTERRUPTED, HwprofError
 # Name -> what `hwprof --help` says of it; the command is `toolkit.commands.<name>:command`.
 COMMANDS = {
     "run": "Run a workload under samplers and its framework's profiler, and report.",
+    "verify": "Show that a matched model is the same in every framework.",
     "analyze": "Analyse traces that any profiler run left.",
     "list": "List the runs.",
     "show": "Show the report of a run.",
