@@ -91,10 +91,10 @@ def take_back(folder: Path, uid: int | None) -> None:
 
 def inspect(program: str, name: str) -> State | None:
     """The engine's own record of a container; None where it has none, or does not answer."""
-    done = ask(program, "container", "inspect", "--format", "{{json .}}", name)
+    done = ask(program, "container", "inspect", name)
     if done is None or done.returncode:
         return None
-    found = json.loads(done.stdout)
+    (found,) = json.loads(done.stdout)
     state = found["State"]
     return State(found["Id"], state["ExitCode"], state["OOMKilled"], state.get("Error", ""))
 
