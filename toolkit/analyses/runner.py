@@ -1,4 +1,4 @@
-"""Runs one analysis: the SQL file of its name over a store's views. `@name` in it stands for the analysis `name`."""
+"""Runs one analysis: the SQL file of its name over a store's views."""
 
 import itertools
 import re
@@ -10,7 +10,6 @@ import duckdb
 from toolkit.errors import HwprofError
 
 COLUMN_LINE = re.compile(r"^-- (\w+): (.+)$", re.MULTILINE)
-ANALYSIS = re.compile(r"@(\w+)")
 
 
 def names() -> list[str]:
@@ -19,12 +18,11 @@ def names() -> list[str]:
 
 
 def text(name: str) -> str:
-    """The analysis's SQL, whose head describes each output column, with the analyses that it builds on in place."""
+    """The analysis's SQL, whose head describes each output column."""
     try:
-        own = files(__package__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
+        return files(__package__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
     except FileNotFoundError:
         raise HwprofError(f"There is no analysis {name!r}.", remedy=f"Known: {', '.join(names())}.") from None
-    return ANALYSIS.sub(lambda found: f"({text(found[1])})", own)
 
 
 def description(name: str) -> str:
@@ -37,8 +35,7 @@ def description(name: str) -> str:
 
 def documented_columns(name: str) -> dict[str, str]:
     """Output columns and what they hold, as the SQL file's head says."""
-    head = itertools.takewhile(lambda line: line.startswith("--"), text(name).splitlines())
-    return dict(COLUMN_LINE.findall("\n".join(head)))
+    return dict(COLUMN_LINE.findall(text(name)))
 
 
 def run(connection: duckdb.DuckDBPyConnection, name: str) -> list[dict[str, Any]]:

@@ -6,7 +6,6 @@ what they mean there.
 
 import json
 import os
-import re
 import shutil
 import subprocess
 from typing import Any, NamedTuple
@@ -17,7 +16,6 @@ NAMES = ("docker", "podman")
 CONTROLLERS = {"MemoryLimit": "memory", "CPUSet": "cpuset", "PidsLimit": "pids"}
 # An engine that is busy answers late; one that hangs is no working engine.
 ANSWER_WITHIN_S = 30
-LOGGED = re.compile(r'^time=\S+ level=\w+ msg="(.*)"$')
 DENIED = "permission denied"
 NOT_INSTALLED = "not installed"
 
@@ -49,8 +47,7 @@ class NoEngineError(HwprofError):
     """None of the engines asked for works; `reasons` says of each why not, in one line."""
 
     def __init__(self, reasons: dict[str, str]) -> None:
-        problem = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-        super().__init__(f"{problem}.", remedy=remedy(reasons))
+        super().__init__(" ".join(f"{name}: {reason}." for name, reason in reasons.items()), remedy=remedy(reasons))
         self.reasons = reasons
 
 
@@ -91,9 +88,7 @@ def ask(name: str, *, within_s: float = ANSWER_WITHIN_S) -> Engine | str:
 def last_line(words: str) -> str:
     """What a program said last: of several lines that is the error."""
     lines = [" ".join(line.split()) for line in words.splitlines() if line.strip()]
-    last = lines[-1] if lines else ""
-    logged = LOGGED.search(last)
-    return (logged[1] if logged else last).rstrip(".")
+    return lines[-1].rstrip(".") if lines else ""
 
 
 def _docker(program: str, info: dict[str, Any]) -> Engine | None:
