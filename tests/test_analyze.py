@@ -107,7 +107,8 @@ def test_a_folder_of_ranks_is_one_table_with_the_missing_named(cache: Path, tmp_
     written(tmp_path, "rank2", trace_of(("gemm", 9_010, 10), ("ncclAllReduce", 9_020, 10), rank=2, world_size=3))
     (tmp_path / "notes.txt").write_text("no trace")
     analysis = json.loads(analyze(cache, tmp_path, "--json").stdout)
-    assert analysis["ranks"] == {"ranks": [0, 2], "world_size": 3, "missing": [1]}
+    (job,) = analysis["jobs"]
+    assert (job["world_size"], job["missing"], [rank["rank"] for rank in job["ranks"]]) == (3, [1], [0, 2])
     hidden = [(d["comm_ns"], d["exposed_comm_ns"]) for trace in analysis["traces"] for d in trace["devices"]]
     assert hidden == [(10_000, 5_000), (10_000, 10_000)]
     report = analyze(cache, tmp_path).stdout

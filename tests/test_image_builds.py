@@ -3,11 +3,14 @@
 import functools
 import http.server
 import json
+import os
+import platform
 import secrets
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +18,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from containers import reproduce
 from tests.wheels import make_wheel
-from toolkit.capture import image_build, images
+from toolkit.capture import engines, image_build, images, venvs
 from toolkit.capture.engines import Engine
 from toolkit.capture.images import Image, Recipe
 from toolkit.capture.venvs import ROOT
@@ -109,12 +113,11 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine) -> It
 
 
 def references(engine: Engine) -> set[str]:
-    """The names of the toolkit's images that the engine holds."""
-    command = [engine.program, "image", "ls", "--filter", "label=hwprof.framework"]
-    done = subprocess.run(
-        [*command, "--format", "{{.Repository}}:{{.Tag}}"], check=True, capture_output=True, text=True
-    )
-    return set(done.stdout.split())
+    """The toolkit's images that the engine holds: names, or where another build took an image's name, its number."""
+    command = [engine.program, "image", "ls", "--filter", "label=hwprof.framework", "--format"]
+    done = subprocess.run([*command, "{{.Repository}}:{{.Tag}} {{.ID}}"], check=True, capture_output=True, text=True)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    return {number if "<none>" in name else name for name, number in lines}
 
 
 def inside(engine: Engine, image: Image, *command: str, options: tuple[str, ...] = HARDENED) -> str:
@@ -301,3 +304,79 @@ def test_a_build_that_is_stopped_leaves_nothing_wrong(engine: Engine, bench: Ben
     bench.index.go.set()
     image = images.ensure(engine, recipe, say=bench.said.append)
     assert inside(engine, image, "python", "-c", "import tiny; print(tiny.VERSION)") == "1.0\n"
+
+
+@pytest.fixture
+def cramped(engine: Engine) -> Iterator[str]:
+    """The address of an engine of our own that holds the base image and has a few megabytes left for more."""
+    dockerd = shutil.which("dockerd")
+    if not dockerd or os.getuid():
+        pytest.skip("an engine of our own needs dockerd and root")
+    # A socket's path is short.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        data = Path(folder, "data")
+        data.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1g", "tmpfs", data], check=True)
+        host = f"unix://{folder}/s"
+        options = ["--data-root", data, "--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid", "--host", host]
+        options += ["--iptables=false", "--ip6tables=false", "--bridge=none"]
+        with subprocess.Popen(
+            [dockerd, *options], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ) as daemon:
+            try:
+                assert any("API listen on" in line for line in daemon.stderr or ())
+                threading.Thread(target=daemon.stderr.read, daemon=True).start()  # type: ignore[union-attr] # a pipe
+                copy_base(engine, host)
+                free = shutil.disk_usage(data).free
+                os.posix_fallocate(os.open(data / "ballast", os.O_CREAT | os.O_WRONLY), 0, free - (4 << 20))
+                yield host
+            finally:
+                daemon.terminate()
+        subprocess.run(["umount", "--lazy", data], check=True)
+
+
+def copy_base(engine: Engine, host: str) -> None:
+    """Hands the base image to the engine at `host`."""
+    base = images.base_image()
+    container = [engine.program, "create", base, "true"]
+    made = subprocess.run(container, check=True, capture_output=True, text=True).stdout.strip()
+    with subprocess.Popen([engine.program, "export", made], stdout=subprocess.PIPE) as source:
+        command = [engine.program, "--host", host, "import", "-", base]
+        subprocess.run(command, stdin=source.stdout, check=True, capture_output=True)
+    subprocess.run([engine.program, "rm", made], check=True, capture_output=True)
+
+
+def test_a_disk_that_fills_up_is_one_line(bench: Bench, cramped: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the engine's disk is full in the middle of a build, the line says so, and no image is named."""
+    recipe = bench.recipe()
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("DOCKER_HOST", cramped)
+        there = engines.find("docker")
+        with pytest.raises(HwprofError) as refused:
+            images.ensure(there, recipe, say=bench.said.append)
+        assert images.find(there, recipe) is None
+    assert refused.value.problem == "Building the image hwprof-torch-cuda failed: the disk is full."
+    assert "\n" not in str(refused.value)
+
+
+def test_two_builds_of_a_lock_hold_the_same_files(engine: Engine, bench: Bench) -> None:
+    """Built again from nothing, an image has the same packages by version and hash, and every file to the byte."""
+    recipe = bench.recipe()
+    first = reproduce.inside(engine, images.build(engine, recipe, say=bench.said.append))
+    second = reproduce.inside(engine, images.build(engine, recipe, say=bench.said.append, cache=False))
+    assert first == second
+    assert first.packages["tiny"][0] == "1.0"
+    assert any(name.endswith("site-packages/tiny.py") for name in first.files)
+
+
+@pytest.mark.parametrize("recipe", [recipe for recipe in images.recipes() if recipe.variant == "cpu"], ids=str)
+def test_an_image_holds_what_the_local_environment_holds(engine: Engine, recipe: Recipe) -> None:
+    """An image and a local environment of one lock hold the same packages, each with the same files."""
+    image = images.ensure(engine, recipe, say=sys.stderr.write)
+    if image.labels["hwprof.python"].split(".")[:2] != platform.python_version().split(".")[:2]:
+        pytest.skip(f"the image's Python is {image.labels['hwprof.python']}, and other wheels fit this one")
+    local = venvs.ensure(image.framework, image.variant, say=sys.stderr.write)
+    there = reproduce.inside(engine, image).packages
+    here = reproduce.inventory([local.python]).packages
+    assert there == {name: here.get(name) for name in there}
+    assert there.keys() <= {package for package, _ in images.pins(image.lock)}

@@ -48,8 +48,8 @@ def test_a_trace_becomes_rows(tmp_path: Path) -> None:
         (12_125, 3_001, "kernel", "volta_sgemm_64x64_nt", "gemm", "0", "7", None, 1, 4, None),
         (21_000, 1_000, "memcpy", "Memcpy HtoD", "memcpy", "1", "20", None, 2, None, 9),
     ]
-    allocations = "SELECT ts_ns, device, action, bytes, address, in_use_bytes, reserved_bytes FROM allocations"
-    assert rows(connection, allocations) == [(11_250, "0", "free", 512, 4096, 1, 2)]
+    allocations = "SELECT ts_ns, device, action, bytes, address, in_use_bytes, reserved_bytes, thread FROM allocations"
+    assert rows(connection, allocations) == [(11_250, "0", "free", 512, 4096, 1, 2, "7/8")]
     assert rows(connection, "FROM traces") == [
         (3, "profile", str(tmp_path / "worker.pt.trace.json"), "kineto", 1, 2, 8, 1)
     ]

@@ -13,9 +13,11 @@ import psutil
 import pytest
 
 from tests.test_cli import HWPROF, REPO, hwprof
-from toolkit.reports import summary_json
+from toolkit.reports import summary_json, tensorboard_events
 
 SMALL = ["model=cifar_cnn", "batch=8", "steps=4", "epochs=2", "validation_steps=1", "infer_batches=1,4", "threads=1"]
+# An engine that happens to run here changes nothing; containers have their own tests, which say so after this.
+SMALL += ["runtime=local"]
 PATIENCE_S = 120
 POLL_S = 0.1
 
@@ -38,12 +40,26 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 def test_a_run_folder_is_whole(finished: Path) -> None:
     """Every part that the design names is there, and the status says complete."""
-    assert json.loads((finished / "run.json").read_text()) == {"status": "complete", "reason": None, "exit_code": 0}
+    ended = json.loads((finished / "run.json").read_text())
+    assert ended | {"runtime": None} == {"status": "complete", "reason": None, "exit_code": 0, "runtime": None}
     wanted = ["spec.json", "summary.json", "raw/launch.json", "marks.parquet", "slices.parquet", "counters.parquet"]
     records = ("worker.jsonl", "facts.json", "samplers.jsonl")
     wanted += [f"raw/{name}/{file}" for name in ("time", "profile") for file in records]
     assert [name for name in wanted if not (finished / name).exists()] == []
     assert not list(finished.glob(".*"))
+
+
+def test_every_report_says_where_it_ran(finished: Path) -> None:
+    """run.json, summary.json, terminal and TensorBoard agree on the runtime, and name the lock by its hash."""
+    asked = json.loads((finished / "spec.json").read_text())["runtime"]
+    launched = json.loads((finished / "raw" / "launch.json").read_text())["runtime"]
+    assert (launched["name"], launched["asked"], launched["fallbacks"]) == (asked, asked, [])
+    assert json.loads((finished / "run.json").read_text())["runtime"] == launched
+    assert json.loads((finished / "summary.json").read_text())["runtime"] == launched
+    # A narrow terminal wraps the line.
+    shown = " ".join(hwprof("show", finished.name, "--runs", finished.parent).stdout.split())
+    assert f"lock {launched['lock']} {launched['lock_sha256'][:12]}" in shown
+    assert launched["lock_sha256"] in tensorboard_events.text(finished)
 
 
 def test_ledgers_sum_exactly_and_hold_what_ran(finished: Path) -> None:
@@ -77,7 +93,7 @@ def test_a_run_is_trusted_and_its_figures_are_there(finished: Path) -> None:
     assert {entry.batch for entry in summary.inference} == {1, 4}
     names = {scalar.name for scalar in summary.scalars}
     assert {"train_loss", "validation_loss", "validation_accuracy", "accuracy_before", "accuracy_after"} <= names
-    assert any("conv" in operator.operator.lower() for operator in summary.operators)
+    assert any("conv" in operator.operator.lower() for operator in summary.traces[0].operators)
     assert {"rss", "cpu"} <= {sample.metric for sample in summary.samples}
 
 
@@ -120,7 +136,7 @@ def test_inference_alone_is_a_task(tmp_path: Path) -> None:
     summary = summary_json.read(next(tmp_path.glob("*/summary.json")))
     assert summary.epochs == []
     assert {entry.pass_name for entry in summary.inference} == {"time", "profile"}
-    assert summary.operators
+    assert summary.traces[0].operators
 
 
 def test_py_spy_attaches_on_request(tmp_path: Path) -> None:

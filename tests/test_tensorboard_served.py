@@ -30,6 +30,7 @@ from toolkit.ingest.store import connect
 from toolkit.reports.tensorboard import build_logdir
 
 SMALL = ["model=cifar_cnn", "batch=8", "steps=4", "epochs=2", "validation_steps=1", "infer_batches=1", "threads=1"]
+SMALL += ["runtime=local"]
 GPU_TRACE = REPO.parent / "shared" / "traces" / "kineto" / "v100_resnet50_steps_memory.pt.trace.json.gz"
 CHROMIUM = shutil.which("chromium")
 CHROMEDRIVER = shutil.which("chromedriver")

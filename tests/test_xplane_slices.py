@@ -113,8 +113,8 @@ def test_allocations_are_the_allocator_s_own_account(tmp_path: Path) -> None:
     ]
     connection = read(space(plane("/host:CPU", {"1:main": events}), start()), tmp_path)
     assert rows(connection, "SELECT * EXCLUDE (trace, pass_name) FROM allocations ORDER BY ts_ns") == [
-        (START_NS + 1, "3", "GPU_3_bfc", "alloc", 512, told["addr"], 2_048, None, "dense/MatMul", 0.25),
-        (START_NS + 2, "cpu", "mklcpu", "free", 512, told["addr"], 2_048, 4_096, None, None),
-        (START_NS + 3, None, "somebody's", "free", None, None, None, None, None, 0.0),
+        (START_NS + 1, "3", "GPU_3_bfc", "alloc", 512, told["addr"], 2_048, None, "dense/MatMul", 0.25, None, None),
+        (START_NS + 2, "cpu", "mklcpu", "free", 512, told["addr"], 2_048, 4_096, None, None, None, None),
+        (START_NS + 3, None, "somebody's", "free", None, None, None, None, None, 0.0, None, None),
     ]
     assert rows(connection, "SELECT count(*) FROM slices") == [(0,)]

@@ -114,6 +114,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("reserved_bytes", "BIGINT", "reserved by the allocator after it; NULL where not told"),
         Column("op", "VARCHAR", "operator that asked for it, where told"),
         Column("fragmentation", "DOUBLE", "free bytes outside the largest free block over free bytes, as BFC tells"),
+        Column("thread", "VARCHAR", "process/thread that asked for it, as text; NULL where not told"),
+        Column("frame", "VARCHAR", "Python function (file:line) that asked for it, the user's own where told"),
     ),
     "segments": (
         TRACE,
@@ -129,6 +131,15 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("is_expandable", "BOOLEAN", "a mapped range of an expandable segment; NULL where not told"),
         Column("blocks", "INTEGER", "blocks that it is split into"),
         Column("largest_free_bytes", "BIGINT", "its largest inactive block; 0 where all are active"),
+    ),
+    "blocks": (
+        TRACE,
+        PASS,
+        Column("device", "VARCHAR", "number of the GPU, as text"),
+        Column("address", "BIGINT", "address of a block that was active when the snapshot was taken"),
+        Column("bytes", "BIGINT", "its size in its segment"),
+        Column("requested_bytes", "BIGINT", "what was asked for; NULL where not told"),
+        Column("frame", "VARCHAR", "Python function (file:line) that asked for it, the user's own where told"),
     ),
     "marks": (
         PASS,

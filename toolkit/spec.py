@@ -17,7 +17,7 @@ from toolkit.errors import HwprofError
 
 FRAMEWORKS = ("torch", "tf")
 FRAMEWORKS_SPELT = {"torch": "PyTorch", "tf": "TensorFlow", "jax": "JAX"}
-RUNTIMES = ("auto", "local")
+RUNTIMES = ("auto", "docker", "podman", "local")
 DEVICES = ("auto", "cpu", "cuda")
 TASKS = ("train", "infer")
 LOOPS = ("auto", "custom", "fit")
@@ -28,13 +28,13 @@ MATCHED = "matched"
 AS_SHIPPED = "as-shipped"
 MODES = (MATCHED, AS_SHIPPED)
 PRECISIONS = ("auto", "fp64", "fp32", "tf32", "bf16")
+CHANNELS_LAST = "channels_last"
+CHANNELS_FIRST = "channels_first"
 NORMALISATIONS = ("none", "cifar10")
 NATIVE_LOOP = {"torch": "custom", "tf": "fit"}
 # How each framework can run a model; the first is what a matched run takes where nothing is said.
 COMPILES = {"torch": ("eager", "inductor"), "tf": ("graph", "eager", "xla"), "jax": ("xla", "eager")}
 CIFAR10_IMAGE_SIZE = 32
-# There are too many settings for one line.
-SETTINGS_LISTED = "`hwprof run --help` lists them all."
 CIFAR10_CLASSES = 10
 
 
@@ -52,7 +52,7 @@ class RunSpec:
         MATCHED, "matched: the same model, weights and settings everywhere; as-shipped: each zoo's own", choices=MODES
     )
     task: str = _option("train", "train (with validation, then inference) or inference alone", choices=TASKS)
-    runtime: str = _option("auto", "where the worker runs", choices=RUNTIMES)
+    runtime: str = _option("auto", "auto: docker, else podman, else the local environment", choices=RUNTIMES)
     device: str = _option("auto", "auto takes a GPU where one answers, and says so", choices=DEVICES)
     loop: str = _option("auto", "custom (hand-written loop) or fit (Keras); auto is the native one", choices=LOOPS)
     compile: str = _option(
@@ -62,6 +62,11 @@ class RunSpec:
     )
     precision: str = _option(
         "auto", "of the arithmetic; auto: fp32, or as-shipped what the framework takes", choices=PRECISIONS
+    )
+    layout: str = _option(
+        "auto",
+        "of images in memory; auto: channels_last, or as-shipped what the framework takes",
+        choices=("auto", CHANNELS_LAST, CHANNELS_FIRST),
     )
     dataset: str = _option("synthetic", "synthetic tensors from the seed, or CIFAR-10", choices=DATASETS)
     data_dir: str = _option("", "folder that holds or receives the dataset; empty: the data cache")
@@ -94,6 +99,10 @@ class RunSpec:
     sample_hz: int = _option(10, "readings a second of host and GPU beside the worker", least=1)
     pyspy: bool = _option(default=False, doc="attach py-spy to the worker of the profile pass")
     timeout_s: int = _option(3600, "a pass that takes longer is ended and recorded as such", least=1)
+    limit_memory_mib: int = _option(0, "memory of a container; 0: nine tenths of the machine's", least=0)
+    limit_shm_mib: int = _option(0, "shared memory in it, for loader_workers; 0: half of that", least=0)
+    limit_processors: int = _option(0, "processors of a container; 0: all that hwprof itself may use", least=0)
+    limit_processes: int = _option(4096, "processes and threads of a container", least=1)
 
     @property
     def matched(self) -> bool:
@@ -131,19 +140,19 @@ def model_names(profiles: Path) -> list[str]:
     return sorted(path.stem for path in profiles.glob("*.toml"))
 
 
-def known(name: str, valid: Iterable[str], what: str, listed: str | None = None) -> str:
-    """`name`, if it is one of `valid`; else raises HwprofError naming the nearest, and where all are `listed`."""
+def known(name: str, valid: Iterable[str], what: str) -> str:
+    """`name`, if it is one of `valid`; else raises HwprofError naming the nearest of them."""
     valid = list(valid)
     if name in valid:
         return name
     near = difflib.get_close_matches(name.lower(), valid, n=1, cutoff=0.4)
     hint = f"Did you mean {near[0]!r}? " if near else ""
-    raise HwprofError(f"Unknown {what} {name!r}.", remedy=hint + (listed or f"Known: {', '.join(valid)}."))
+    raise HwprofError(f"Unknown {what} {name!r}.", remedy=f"{hint}Known: {', '.join(valid)}.")
 
 
 def parse(name: str, text: str) -> Any:
     """The value of field `name` written as text, as on a command line."""
-    default = FIELDS[known(name, FIELDS, "setting", SETTINGS_LISTED)].default
+    default = FIELDS[known(name, FIELDS, "setting")].default
     if isinstance(default, tuple):
         cast = type(default[0])
         return tuple(_cast(name, item.strip(), cast) for item in text.split(",") if item.strip())
@@ -184,17 +193,27 @@ def check(spec: RunSpec) -> RunSpec:
 def _settled(spec: RunSpec) -> RunSpec:
     """`spec` with what `auto` stands for, as far as the framework is not to choose itself."""
     loop = NATIVE_LOOP[spec.framework] if spec.loop == "auto" else spec.loop
-    keras_chooses = loop == "fit" and not spec.matched
-    modes = COMPILES[spec.framework]
-    compile_ = modes[0] if spec.compile == "auto" and not keras_chooses else spec.compile
-    if compile_ not in ("auto", *modes):
-        others = [framework for framework in FRAMEWORKS if compile_ in COMPILES[framework]]
+    native: dict[str, Any] = {"compile": COMPILES[spec.framework][0]} if spec.matched or loop != "fit" else {}
+    native |= {"precision": "fp32", "layout": CHANNELS_LAST} if spec.matched else {}
+    settled = {name: value for name, value in native.items() if getattr(spec, name) == "auto"}
+    return _check_framework(dataclasses.replace(spec, loop=loop, **settled))
+
+
+def _check_framework(spec: RunSpec) -> RunSpec:
+    """`spec`, if its framework can do what it asks."""
+    framework, modes = FRAMEWORKS_SPELT[spec.framework], COMPILES[spec.framework]
+    if spec.compile not in ("auto", *modes):
+        others = [name for name in FRAMEWORKS if spec.compile in COMPILES[name]]
         raise HwprofError(
-            f"{FRAMEWORKS_SPELT[spec.framework]} has no compile mode {compile_!r}.",
+            f"{framework} has no compile mode {spec.compile!r}.",
             remedy=f"Use compile={' or '.join(modes)}, or framework={' or '.join(others)}.",
         )
-    precision = "fp32" if spec.precision == "auto" and spec.matched else spec.precision
-    return dataclasses.replace(spec, loop=loop, compile=compile_, precision=precision)
+    if spec.layout == CHANNELS_FIRST and spec.framework != "torch":
+        raise HwprofError(
+            f"{framework}'s models are built with their channels last.",
+            remedy="Leave layout out, or use framework=torch.",
+        )
+    return spec
 
 
 def _split(item: str) -> tuple[str, str]:
@@ -213,7 +232,7 @@ def _read_profile(path: Path) -> dict[str, Any]:
 
 
 def _from_toml(path: Path, name: str, value: Any) -> Any:
-    default: Any = FIELDS[known(name, FIELDS, f"key in {path}:", SETTINGS_LISTED)].default
+    default: Any = FIELDS[known(name, FIELDS, f"key in {path}:")].default
     example = default
     if isinstance(default, tuple):
         if isinstance(value, list) and all(type(one) is type(default[0]) for one in value):

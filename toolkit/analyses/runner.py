@@ -1,4 +1,4 @@
-"""Runs one analysis: the SQL file of its name over a store's views."""
+"""Runs one analysis: the SQL file of its name over a store's views. `@name` in it stands for the analysis `name`."""
 
 import itertools
 import re
@@ -10,6 +10,7 @@ import duckdb
 from toolkit.errors import HwprofError
 
 COLUMN_LINE = re.compile(r"^-- (\w+): (.+)$", re.MULTILINE)
+ANALYSIS = re.compile(r"@(\w+)")
 
 
 def names() -> list[str]:
@@ -18,11 +19,12 @@ def names() -> list[str]:
 
 
 def text(name: str) -> str:
-    """The analysis's SQL, whose head describes each output column."""
+    """The analysis's SQL, whose head describes each output column, with the analyses that it builds on in place."""
     try:
-        return files(__package__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
+        own = files(__package__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
     except FileNotFoundError:
         raise HwprofError(f"There is no analysis {name!r}.", remedy=f"Known: {', '.join(names())}.") from None
+    return ANALYSIS.sub(lambda found: f"({text(found[1])})", own)
 
 
 def description(name: str) -> str:
@@ -35,7 +37,8 @@ def description(name: str) -> str:
 
 def documented_columns(name: str) -> dict[str, str]:
     """Output columns and what they hold, as the SQL file's head says."""
-    return dict(COLUMN_LINE.findall(text(name)))
+    head = itertools.takewhile(lambda line: line.startswith("--"), text(name).splitlines())
+    return dict(COLUMN_LINE.findall("\n".join(head)))
 
 
 def run(connection: duckdb.DuckDBPyConnection, name: str) -> list[dict[str, Any]]:

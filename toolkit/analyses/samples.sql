@@ -1,4 +1,5 @@
--- Sampler readings by epoch.
+-- Sampler readings while the worker ran, by epoch. Readings before it are baseline's, the framework's own counters
+-- framework_memory's.
 -- pass_name: time or profile
 -- epoch: from 1; NULL for the whole pass
 -- source: nvml or host
@@ -9,10 +10,17 @@
 -- mean: mean of the readings
 -- least: smallest reading
 -- most: largest reading
-WITH placed AS (
-    SELECT counters.*, CASE WHEN counters.ts_ns < marks.ts_ns + marks.dur_ns THEN marks.epoch END AS in_epoch
-    FROM counters ASOF LEFT JOIN (SELECT * FROM marks WHERE kind = 'epoch') AS marks
-    ON counters.pass_name = marks.pass_name AND counters.ts_ns >= marks.ts_ns
+WITH running AS (
+    SELECT pass_name, min(ts_ns) AS start_ns FROM marks WHERE kind = 'run' GROUP BY pass_name
+),
+sampled AS (
+    SELECT counters.* FROM counters LEFT JOIN running USING (pass_name)
+    WHERE source IN ('nvml', 'host') AND coalesce(counters.ts_ns >= start_ns, true)
+),
+placed AS (
+    SELECT sampled.*, CASE WHEN sampled.ts_ns < marks.ts_ns + marks.dur_ns THEN marks.epoch END AS in_epoch
+    FROM sampled ASOF LEFT JOIN (SELECT * FROM marks WHERE kind = 'epoch') AS marks
+    ON sampled.pass_name = marks.pass_name AND sampled.ts_ns >= marks.ts_ns
 ),
 placed_or_whole AS (
     SELECT * FROM placed WHERE in_epoch IS NOT NULL

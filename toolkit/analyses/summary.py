@@ -1,6 +1,5 @@
 """Everything that the analyses say of one run, as one typed object: what summary.json holds and every report draws."""
 
-from collections import defaultdict
 from collections.abc import Iterable
 from typing import Annotated, Any, TypeVar
 
@@ -8,15 +7,11 @@ import duckdb
 from msgspec import Meta, Struct, convert
 
 from toolkit.analyses import runner
-from toolkit.analyses.device_time import DeviceTime, device_time
-from toolkit.analyses.operators import OperatorTime, operator_times
+from toolkit.analyses.cautions import Alignment, Caution, cautions
+from toolkit.analyses.runtime import Runtime
+from toolkit.analyses.traces import TraceAnalysis, analyse
 
 SCHEMA = 1
-TOP_OPERATORS = 20
-# An annotation may begin before its bracket by this much before the trace counts as misplaced: ten times the error
-# measured at the 99th percentile for the slowest of the three profilers.
-ALIGNMENT_BOUND_NS = 30_000
-
 Ns = Annotated[int, Meta(description="nanoseconds")]
 T = TypeVar("T")
 MaybeNs = Annotated[int | None, Meta(description="nanoseconds; null where unknown")]
@@ -101,36 +96,6 @@ class Scalar(Struct, frozen=True, kw_only=True):
     value: float | None
 
 
-class Operator(Struct, frozen=True, kw_only=True):
-    """Host time of one operator over all threads: `self_ns` leaves out the operators inside it.
-
-    `share` is of the own time of all operators in the trace, those that are not listed too.
-    """
-
-    trace: int
-    operator: str
-    calls: int
-    self_ns: Ns
-    total_ns: Ns
-    share: float
-
-
-class Allocator(Struct, frozen=True, kw_only=True):
-    """What one allocator did while the trace was recorded."""
-
-    trace: int
-    pass_name: str | None
-    device: str | None
-    allocator: str | None
-    allocations: int
-    frees: int
-    allocated_bytes: int
-    largest_bytes: int | None
-    peak_in_use_bytes: int | None
-    peak_reserved_bytes: int | None
-    peak_ts_ns: MaybeNs
-
-
 class FrameworkMemory(Struct, frozen=True, kw_only=True):
     """A counter of the framework's own allocator, read at an epoch's end."""
 
@@ -156,6 +121,16 @@ class Sample(Struct, frozen=True, kw_only=True):
     most: float
 
 
+class Baseline(Struct, frozen=True, kw_only=True):
+    """What a GPU read before the worker started."""
+
+    pass_name: str
+    device: str
+    metric: str
+    unit: str
+    value: float
+
+
 class Unavailable(Struct, frozen=True, kw_only=True):
     """What could not be had, and why."""
 
@@ -166,34 +141,11 @@ class Unavailable(Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class Alignment(Struct, frozen=True, kw_only=True):
-    """How well a native trace lies on the run's clock, by annotations inside the worker's own clock reads."""
-
-    trace: int
-    pass_name: str
-    brackets: int
-    missing: int
-    median_residual_ns: MaybeNs
-    worst_residual_ns: MaybeNs
-    violations: int
-    worst_violation_ns: MaybeNs
-
-
-class Caution(Struct, frozen=True, kw_only=True):
-    """Something that a reader must know; `untrusted` where it puts the figures in doubt."""
-
-    trace: int | None
-    pass_name: str | None
-    code: str
-    count: int
-    message: str
-    untrusted: bool
-
-
 class Summary(Struct, frozen=True, kw_only=True):
     """All figures of one run. Unknown is null, with its reason in `unavailable`."""
 
     schema: int
+    runtime: Runtime | None
     trusted: bool
     warnings: list[Caution]
     profiler_cost: ProfilerCost | None
@@ -204,23 +156,20 @@ class Summary(Struct, frozen=True, kw_only=True):
     steps: list[Steps]
     inference: list[Latency]
     scalars: list[Scalar]
-    operators: list[Operator]
-    devices: list[DeviceTime]
-    allocators: list[Allocator]
+    traces: list[TraceAnalysis]
     framework_memory: list[FrameworkMemory]
     samples: list[Sample]
+    baseline: list[Baseline]
     unavailable: list[Unavailable]
     alignment: list[Alignment]
 
 
-def summarise(connection: duckdb.DuckDBPyConnection) -> Summary:
+def summarise(connection: duckdb.DuckDBPyConnection, *, runtime: Runtime | None = None) -> Summary:
     """Runs every analysis over a run's store. Asserts that each ledger sums to its whole."""
-    alignment = _rows(connection, "alignment", Alignment)
-    warnings = _rows(connection, "warnings", Caution)
-    warnings += [warning for entry in alignment for warning in _alignment_warnings(entry)]
-    warnings += _rows(connection, "unfinished", Caution)
+    warnings = cautions(connection)
     return Summary(
         schema=SCHEMA,
+        runtime=runtime,
         trusted=not any(warning.untrusted for warning in warnings),
         warnings=warnings,
         profiler_cost=_profiler_cost(runner.run(connection, "profiler_cost")),
@@ -231,13 +180,12 @@ def summarise(connection: duckdb.DuckDBPyConnection) -> Summary:
         steps=_rows(connection, "step_times", Steps),
         inference=_rows(connection, "inference", Latency),
         scalars=_rows(connection, "scalars", Scalar),
-        operators=_top_operators(connection),
-        devices=device_time(connection),
-        allocators=_rows(connection, "allocations", Allocator),
+        traces=analyse(connection),
         framework_memory=_rows(connection, "framework_memory", FrameworkMemory),
         samples=_rows(connection, "samples", Sample),
+        baseline=_rows(connection, "baseline", Baseline),
         unavailable=_rows(connection, "unavailable", Unavailable),
-        alignment=alignment,
+        alignment=_rows(connection, "alignment", Alignment),
     )
 
 
@@ -252,40 +200,10 @@ def _ledger(rows: Iterable[dict[str, Any]], whole: str) -> list[dict[str, Any]]:
         part, ns = row.pop("part"), row.pop("ns")
         entries.setdefault((row["pass_name"], row["epoch"]), row | {"parts_ns": {}})["parts_ns"][part] = ns
     for entry in entries.values():
-        if sum(entry["parts_ns"].values()) != entry[whole]:
-            raise AssertionError(f"parts do not sum to {whole}: {entry}")
+        if sum(entry["parts_ns"].values()) != entry[whole] or min(entry["parts_ns"].values()) < 0:
+            raise AssertionError(f"parts do not make up {whole}: {entry}")
     return list(entries.values())
-
-
-def _top_operators(connection: duckdb.DuckDBPyConnection) -> list[Operator]:
-    by_trace: dict[int, list[OperatorTime]] = defaultdict(list)
-    for time in operator_times(connection):
-        by_trace[time.trace].append(time)
-    top = []
-    for times in by_trace.values():
-        whole = sum(time.self_ns for time in times)
-        top += [Operator(**time._asdict(), share=time.self_ns / whole) for time in times[:TOP_OPERATORS] if whole]
-    return top
 
 
 def _profiler_cost(rows: list[dict[str, Any]]) -> ProfilerCost | None:
     return convert(rows[0], ProfilerCost) if rows else None
-
-
-def _alignment_warnings(entry: Alignment) -> list[Caution]:
-    found = []
-    if entry.brackets == 0:
-        found.append(
-            ("no_alignment", 1, "The trace holds none of the worker's annotations, so its place in time is unproven.")
-        )
-    elif (entry.worst_violation_ns or 0) > ALIGNMENT_BOUND_NS:
-        message = f"Annotations lie outside the worker's clock reads by up to {entry.worst_violation_ns} ns."
-        found.append(("clock_violation", entry.violations, message))
-    if entry.missing:
-        found.append(
-            ("missing_annotations", entry.missing, "Marks of the profiled window that the trace does not hold.")
-        )
-    return [
-        Caution(trace=entry.trace, pass_name=entry.pass_name, code=code, count=count, message=message, untrusted=True)
-        for code, count, message in found
-    ]

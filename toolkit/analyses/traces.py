@@ -1,153 +1,218 @@
-"""What the analyses say of traces, whoever made them: the contract of `hwprof analyze --json`."""
+"""What the analyses say of native traces, whoever made them: each of `hwprof analyze --json` and of a run's summary."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Protocol, TypeVar
 
 import duckdb
-from msgspec import Struct, convert, structs, to_builtins
+from msgspec import Struct, convert, structs
 
 from toolkit.analyses import runner
-from toolkit.analyses.device_time import DeviceFigures, device_time
-from toolkit.analyses.kernel_attribution import kernel_attribution
-from toolkit.analyses.operators import operator_times
-from toolkit.analyses.step_parts import step_parts
-from toolkit.analyses.streams import launches, stream_idle
+from toolkit.analyses.cautions import Caution, cautions
+from toolkit.analyses.device_time import DeviceTime, device_time
+from toolkit.analyses.kernel_attribution import KernelAttribution, kernel_attribution
+from toolkit.analyses.memory import MemorySeries, memory_series
+from toolkit.analyses.operators import OperatorTime, operator_times
+from toolkit.analyses.step_parts import StepParts, step_parts
+from toolkit.analyses.streams import Launches, StreamIdle, launches, stream_idle
 
 TOP_OPERATORS = 20
 TOP_FRAMES = 20
-# What `memory` holds, and the analysis that it is.
-MEMORY = {"allocators": "allocations", "segments": "segments"}
+TOP_KERNELS = 20
+OTHER = "other"
 
 
-class TraceDevice(DeviceFigures, frozen=True, kw_only=True):
+class TraceDevice(DeviceTime, frozen=True, kw_only=True):
     """One device's time, and the time in which at least one collective ran, hidden by other kernels or not."""
 
     comm_ns: int
 
 
-class TraceStep(Struct, frozen=True, kw_only=True):
-    """A step that the profiler marked; `parts_ns` sums to its length."""
+class Operator(Struct, frozen=True, kw_only=True):
+    """Host time of one operator over all threads: `self_ns` leaves out the operators inside it.
 
-    step: int
-    start_ns: int
-    end_ns: int
-    parts_ns: dict[str, int]
-
-
-class TraceOperator(Struct, frozen=True, kw_only=True):
-    """Host time of one operator over all threads; `self_ns` leaves out the operators inside it."""
+    `share` is of the own time of all operators in the trace, those that are not listed too.
+    """
 
     operator: str
     calls: int
     self_ns: int
     total_ns: int
+    share: float | None
 
 
-class TraceFrame(Struct, frozen=True, kw_only=True):
+class Frame(Struct, frozen=True, kw_only=True):
     """A function in one thread's sampled stacks; `self_ns` leaves out what it called."""
 
     thread: str
     frame: str
-    self_ns: int
-    total_ns: int
+    self_ns: int | None
+    total_ns: int | None
     samples: int | None
 
 
-class TraceAnalysis(Struct, frozen=True, kw_only=True):
-    """One trace.
+class Kernel(Struct, frozen=True, kw_only=True):
+    """All kernels of one name on one device; `ns` is the sum of their durations."""
 
-    Rows without a type of their own are described elsewhere: `streams` in idle.sql, `launches` in launches.sql,
-    `kernels_by` in kernel_attribution.py, `memory` in allocations.sql and segments.sql.
+    device: str
+    name: str
+    category: str
+    kernels: int
+    ns: int
+
+
+class Allocator(Struct, frozen=True, kw_only=True):
+    """What one allocator did while the trace was recorded, by allocations.sql."""
+
+    device: str | None
+    allocator: str | None
+    allocations: int
+    frees: int
+    allocated_bytes: int
+    largest_bytes: int | None
+    peak_in_use_bytes: int | None
+    peak_reserved_bytes: int | None
+    peak_ts_ns: int | None
+
+
+class Segments(Struct, frozen=True, kw_only=True):
+    """What a CUDA allocator held when its snapshot was taken, by segments.sql."""
+
+    device: str
+    segments: int
+    blocks: int
+    reserved_bytes: int
+    allocated_bytes: int
+    active_bytes: int
+    requested_bytes: int | None
+    inactive_bytes: int
+    largest_free_bytes: int
+    inactive_split_bytes: int
+    inactive_split_share: float | None
+
+
+class Memory(Struct, frozen=True, kw_only=True):
+    """Memory as the trace tells it."""
+
+    series: list[MemorySeries]
+    allocators: list[Allocator]
+    segments: list[Segments]
+
+
+class TraceAnalysis(Struct, frozen=True, kw_only=True):
+    """One trace. `doubts` are those of its `warnings` for which it is not trusted.
+
+    `kernels` are each device's longest, `uncategorised` the longest of those that no rule of categories.toml knows.
     """
 
     path: str
+    pass_name: str | None
     format: str
     rank: int | None
     world_size: int | None
+    events: int
     trusted: bool
+    doubts: list[str]
     warnings: list[str]
     devices: list[TraceDevice]
-    streams: list[dict[str, Any]]
-    launches: list[dict[str, Any]]
-    kernels_by: list[dict[str, Any]]
-    steps: list[TraceStep]
-    operators: list[TraceOperator]
-    frames: list[TraceFrame]
-    memory: dict[str, list[dict[str, Any]]]
+    streams: list[StreamIdle]
+    launches: list[Launches]
+    kernels: list[Kernel]
+    uncategorised: list[Kernel]
+    kernels_by: list[KernelAttribution]
+    steps: list[StepParts]
+    operators: list[Operator]
+    frames: list[Frame]
+    memory: Memory
 
 
-class Ranks(Struct, frozen=True, kw_only=True):
-    """A distributed job's ranks among the traces. `missing` is null where no trace tells the world's size."""
-
-    ranks: list[int]
-    world_size: int | None
-    missing: list[int] | None
+class _OfTrace(Protocol):
+    @property
+    def trace(self) -> int | None: ...
 
 
-class Analysis(Struct, frozen=True, kw_only=True):
-    """What `hwprof analyze --json` prints. `ranks` is null unless at least one trace tells its rank."""
-
-    traces: list[TraceAnalysis]
-    ranks: Ranks | None
+T = TypeVar("T", bound=_OfTrace)
 
 
 def analyse(connection: duckdb.DuckDBPyConnection, path: str | None = None) -> list[TraceAnalysis]:
     """Every trace of a store; under `path`, where given, instead of the paths that the store knows."""
-    by_trace = {
-        "devices": _grouped(_devices(connection)),
-        "streams": _grouped(map(structs.asdict, stream_idle(connection))),
-        "launches": _grouped(map(structs.asdict, launches(connection))),
-        "kernels_by": _grouped(map(to_builtins, kernel_attribution(connection))),
-        "steps": _grouped(map(structs.asdict, step_parts(connection))),
-        "operators": _grouped(time._asdict() for time in operator_times(connection)),
-        **{name: _grouped(runner.run(connection, analysis)) for name, analysis in MEMORY.items()},
-        "frames": _grouped(runner.run(connection, "stacks")),
-        "cautions": _grouped(runner.run(connection, "warnings")),
-    }
-    traces = connection.execute("SELECT trace, path, format, rank, world_size FROM traces ORDER BY trace").fetchall()
+    rows = {name: _rows(connection, name) for name in ("kernels", "stacks", "allocations", "segments")}
+    told = _of(cautions(connection))
+    devices, streams = _of(_devices(connection)), _of(stream_idle(connection))
+    launched, attributed = _of(launches(connection)), _of(kernel_attribution(connection))
+    steps, operators = _of(step_parts(connection)), _of(operator_times(connection))
+    series = _of(memory_series(connection))
+    query = "SELECT trace, path, pass_name, format, rank, world_size, events FROM traces ORDER BY trace"
     return [
-        _trace({name: rows[number] for name, rows in by_trace.items()}, path or known_path, *figures)
-        for number, known_path, *figures in traces
+        TraceAnalysis(
+            path=path or known_path,
+            pass_name=pass_name,
+            format=format_,
+            rank=rank,
+            world_size=world_size,
+            events=events,
+            trusted=not any(caution.untrusted for caution in told[trace]),
+            doubts=[_sentence(caution) for caution in told[trace] if caution.untrusted],
+            warnings=[_sentence(caution) for caution in told[trace]],
+            devices=devices[trace],
+            streams=streams[trace],
+            launches=launched[trace],
+            kernels=_longest(rows["kernels"][trace]),
+            uncategorised=_longest([row for row in rows["kernels"][trace] if row["category"] == OTHER]),
+            kernels_by=attributed[trace],
+            steps=steps[trace],
+            operators=_operators(operators[trace]),
+            frames=_frames(rows["stacks"][trace]),
+            memory=Memory(
+                series=series[trace],
+                allocators=convert(rows["allocations"][trace], list[Allocator]),
+                segments=convert(rows["segments"][trace], list[Segments]),
+            ),
+        )
+        for trace, known_path, pass_name, format_, rank, world_size, events in connection.execute(query).fetchall()
     ]
 
 
-def ranks_of(traces: Sequence[TraceAnalysis]) -> Ranks | None:
-    """The ranks among the traces, and those that the world's size says are missing."""
-    ranks = sorted({trace.rank for trace in traces if trace.rank is not None})
-    if not ranks:
-        return None
-    world_size = max((trace.world_size for trace in traces if trace.world_size is not None), default=None)
-    missing = None if world_size is None else sorted(set(range(world_size)) - set(ranks))
-    return Ranks(ranks=ranks, world_size=world_size, missing=missing)
+def _sentence(caution: Caution) -> str:
+    return f"{caution.code} ×{caution.count}: {caution.message}"
 
 
-def _trace(
-    rows: dict[str, list[dict[str, Any]]], path: str, format_: str, rank: int | None, world_size: int | None
-) -> TraceAnalysis:
-    cautions = rows["cautions"]
-    return TraceAnalysis(
-        path=path,
-        format=format_,
-        rank=rank,
-        world_size=world_size,
-        trusted=not any(caution["untrusted"] for caution in cautions),
-        warnings=[f"{caution['code']} ×{caution['count']}: {caution['message']}" for caution in cautions],
-        devices=convert(rows["devices"], list[TraceDevice]),
-        streams=[_without_trace(row) for row in rows["streams"]],
-        launches=[_without_trace(row) for row in rows["launches"]],
-        kernels_by=[_without_trace(row) for row in rows["kernels_by"]],
-        steps=convert(rows["steps"], list[TraceStep]),
-        operators=convert(rows["operators"][:TOP_OPERATORS], list[TraceOperator]),
-        frames=convert(sorted(rows["frames"], key=_most_own)[:TOP_FRAMES], list[TraceFrame]),
-        memory={name: [_without_trace(row) for row in rows[name]] for name in MEMORY},
-    )
-
-
-def _devices(connection: duckdb.DuckDBPyConnection) -> Iterable[dict[str, Any]]:
+def _devices(connection: duckdb.DuckDBPyConnection) -> list[TraceDevice]:
     communication = {(row["trace"], row["device"]): row["comm_ns"] for row in runner.run(connection, "communication")}
-    for time in device_time(connection):
-        yield structs.asdict(time) | {"comm_ns": communication.get((time.trace, time.device), 0)}
+    return [
+        TraceDevice(**structs.asdict(time), comm_ns=communication.get((time.trace, time.device), 0))
+        for time in device_time(connection)
+    ]
+
+
+def _longest(rows: list[dict[str, Any]]) -> list[Kernel]:
+    """The first TOP_KERNELS of each device; the rows come with the longest first."""
+    devices: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        devices[row["device"]].append(row)
+    return convert([row for own in devices.values() for row in own[:TOP_KERNELS]], list[Kernel])
+
+
+def _operators(times: list[OperatorTime]) -> list[Operator]:
+    whole = sum(time.self_ns for time in times)
+    return [
+        Operator(
+            operator=time.operator,
+            calls=time.calls,
+            self_ns=time.self_ns,
+            total_ns=time.total_ns,
+            share=time.self_ns / whole if whole else None,
+        )
+        for time in times[:TOP_OPERATORS]
+    ]
+
+
+def _frames(rows: list[dict[str, Any]]) -> list[Frame]:
+    return convert(sorted(rows, key=lambda row: -(row["self_ns"] or 0))[:TOP_FRAMES], list[Frame])
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, analysis: str) -> defaultdict[int, list[dict[str, Any]]]:
+    return _grouped(runner.run(connection, analysis))
 
 
 def _grouped(rows: Iterable[dict[str, Any]]) -> defaultdict[int, list[dict[str, Any]]]:
@@ -158,9 +223,9 @@ def _grouped(rows: Iterable[dict[str, Any]]) -> defaultdict[int, list[dict[str, 
     return groups
 
 
-def _most_own(row: dict[str, Any]) -> int:
-    return -int(row["self_ns"])
-
-
-def _without_trace(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in {"trace", "pass_name"}}
+def _of(items: Iterable[T]) -> defaultdict[int | None, list[T]]:
+    """Items by their trace; None are those of no trace in particular."""
+    groups: defaultdict[int | None, list[T]] = defaultdict(list)
+    for item in items:
+        groups[item.trace].append(item)
+    return groups

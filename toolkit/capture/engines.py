@@ -6,6 +6,7 @@ what they mean there.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ NAMES = ("docker", "podman")
 CONTROLLERS = {"MemoryLimit": "memory", "CPUSet": "cpuset", "PidsLimit": "pids"}
 # An engine that is busy answers late; one that hangs is no working engine.
 ANSWER_WITHIN_S = 30
+LOGGED = re.compile(r'^time=\S+ level=\w+ msg="(.*)"$')
 DENIED = "permission denied"
 NOT_INSTALLED = "not installed"
 
@@ -47,7 +49,8 @@ class NoEngineError(HwprofError):
     """None of the engines asked for works; `reasons` says of each why not, in one line."""
 
     def __init__(self, reasons: dict[str, str]) -> None:
-        super().__init__(" ".join(f"{name}: {reason}." for name, reason in reasons.items()), remedy=remedy(reasons))
+        problem = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        super().__init__(f"{problem}.", remedy=remedy(reasons))
         self.reasons = reasons
 
 
@@ -88,7 +91,9 @@ def ask(name: str, *, within_s: float = ANSWER_WITHIN_S) -> Engine | str:
 def last_line(words: str) -> str:
     """What a program said last: of several lines that is the error."""
     lines = [" ".join(line.split()) for line in words.splitlines() if line.strip()]
-    return lines[-1].rstrip(".") if lines else ""
+    last = lines[-1] if lines else ""
+    logged = LOGGED.search(last)
+    return (logged[1] if logged else last).rstrip(".")
 
 
 def _docker(program: str, info: dict[str, Any]) -> Engine | None:

@@ -2,20 +2,28 @@
 
 import os
 import platform
+import shutil
 from pathlib import Path
 from typing import Any
 
+from toolkit.capture.cgroups import Group
+
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 - looked at, never written
 # The settings that change what a framework does; nothing else of the environment is recorded.
 RECORDED_VARIABLES = (
+    "CUBLAS_WORKSPACE_CONFIG",
     "CUDA_DEVICE_ORDER",
     "CUDA_VISIBLE_DEVICES",
     "KMP_AFFINITY",
     "MKL_NUM_THREADS",
     "NVIDIA_TF32_OVERRIDE",
     "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
     "PYTORCH_CUDA_ALLOC_CONF",
     "TF_ENABLE_ONEDNN_OPTS",
     "TF_FORCE_GPU_ALLOW_GROWTH",
+    "TF_NUM_INTEROP_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
     "TF_XLA_FLAGS",
     "XLA_FLAGS",
     "XLA_PYTHON_CLIENT_PREALLOCATE",
@@ -29,10 +37,27 @@ def facts() -> dict[str, Any]:
         "kernel": platform.release(),
         "machine": platform.machine(),
         "cpu": _cpu_name(),
-        "cpus": len(os.sched_getaffinity(0)),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        **resources(),
         "environment": {name: os.environ[name] for name in RECORDED_VARIABLES if name in os.environ},
     }
+
+
+def resources() -> dict[str, Any]:
+    """Processors that this process may use, and the limits of its control group; None: no limit, or none that shows."""
+    group = Group()
+    return {
+        "cpus": len(os.sched_getaffinity(0)),
+        "cgroup": group.limits()._asdict() | {"version": group.version},
+        "shm_bytes": _shm_bytes(),
+    }
+
+
+def _shm_bytes() -> int | None:
+    try:
+        return shutil.disk_usage(SHARED_MEMORY).total
+    except OSError:
+        return None
 
 
 def _cpu_name() -> str | None:

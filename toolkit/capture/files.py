@@ -1,7 +1,11 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and whose they are."""
 
 import os
+import shutil
 from pathlib import Path
+
+# Where less than this is free, a record that is missing could not be written.
+LEAST_FREE_BYTES = 1 << 16
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -15,3 +19,16 @@ def write_whole(path: Path, text: str) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def is_full(folder: Path) -> bool:
+    """Whether the disk of `folder` has no room for a record."""
+    return shutil.disk_usage(folder).free < LEAST_FREE_BYTES
+
+
+def give(folder: Path, uid: int, gid: int) -> None:
+    """Makes `folder` and all that is in it the user's. Follows no link, for what is in it may be anyone's making."""
+    for place, folders, files, descriptor in os.fwalk(folder):
+        os.chown(place, uid, gid, follow_symlinks=False)
+        for name in (*folders, *files):
+            os.chown(name, uid, gid, dir_fd=descriptor, follow_symlinks=False)

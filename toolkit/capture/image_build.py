@@ -31,7 +31,9 @@ ENGINE_GONE = re.compile(r"Cannot connect to the Docker daemon|error during conn
 NO_PYTHON = re.compile(r"executable file .*not found|no such file or directory|ModuleNotFoundError", re.IGNORECASE)
 FULL = re.compile("no space left on device", re.IGNORECASE)
 # What an engine says of a step that failed, after the step's own words.
-OF_A_STEP = re.compile(r"executor failed running|exit code: \d+|exit status \d+|did not complete successfully")
+OF_A_STEP = re.compile(r"^-+$|^ > \[|executor failed running|exit code: \d+|exit status \d+|did not complete success")
+# With less than this free, python cannot even make an environment, and does not say why.
+LEAST_FREE_BYTES = 32 << 20
 
 
 def kept(root: Path) -> Path:
@@ -70,7 +72,11 @@ def build(engine: Engine, order: Order, *, show: Callable[[str], None] | None, r
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(output, encoding="utf-8")
     if code:
-        raise explain(output, f"Building the image {repository} failed:", log, order.arguments["BASE_IMAGE"])
+        what = f"Building the image {repository} failed:"
+        if FULL.search(output) or _is_full(engine):
+            remedy = "Free some where the engine keeps its images (`docker system df` tells), and try again."
+            raise HwprofError(f"{what} the disk is full.", remedy=remedy, exit_code=FAILED)
+        raise explain(output, what, log, order.arguments["BASE_IMAGE"])
 
 
 def python_of(engine: Engine, base: str) -> str:
@@ -89,9 +95,6 @@ def python_of(engine: Engine, base: str) -> str:
 
 def explain(output: str, what: str, log: Path, base: str) -> HwprofError:
     """The one line, and the remedy, for what a build printed, the whole of which lies in `log`."""
-    if FULL.search(output):
-        remedy = "Free some where the engine keeps its images (`docker system df` tells), and try again."
-        return HwprofError(f"{what} the disk is full.", remedy=remedy, exit_code=FAILED)
     if failure := _of_base(output, what, base):
         return failure
     lines = PREFIX.sub("", output).splitlines()
@@ -111,6 +114,13 @@ def _of_base(output: str, what: str, base: str) -> HwprofError | None:
         problem = f"{what} its registry gives no base image {base}."
         return HwprofError(problem, remedy="Correct HWPROF_BASE_IMAGE, or log in there.", exit_code=FAILED)
     return None
+
+
+def _is_full(engine: Engine) -> bool:
+    """Whether the disk of an engine on this machine is; of one elsewhere its own words have to tell."""
+    with contextlib.suppress(OSError):
+        return bool(engine.data) and shutil.disk_usage(engine.data).free < LEAST_FREE_BYTES
+    return False
 
 
 def _no_python(base: str, output: str) -> HwprofError:

@@ -1,35 +1,40 @@
-"""Makes a run folder with its raw/: settles device, runtime and environment, then runs each pass under `supervise`.
+"""Makes a run folder with its raw/: settles device and runtime, then runs each pass under `supervise`.
 
 Says every choice it makes for the caller, and records it in raw/launch.json. Never imports the worker.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
 import platform
 import secrets
-import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
+import psutil
+
 from toolkit import __version__
-from toolkit.capture import datasets, venvs
-from toolkit.capture.files import write_whole
+from toolkit.capture import containers, datasets, keeper, runtime, supervise
+from toolkit.capture import runs as run_folders
+from toolkit.capture.containers import DATA_FOLDER, RUN_FOLDER
+from toolkit.capture.files import is_full, write_whole
 from toolkit.capture.samplers import nvml
 from toolkit.capture.workloads import ZOO, ZOO_NAMES
-from toolkit.errors import FAILED, INTERRUPTED, HwprofError
+from toolkit.errors import FAILED, HwprofError
 from toolkit.spec import RunSpec
 
 ROOT = Path(__file__).parents[2]
 CPU = "cpu"
 CUDA = "cuda"
-# Where less than this is free, a record that is missing could not be written.
-LEAST_FREE_BYTES = 1 << 16
+# The spec as the worker reads it, in the run folder.
+WORKER_SPEC = Path("raw", "spec.json")
 
 Say = Callable[[str], None]
 
@@ -46,41 +51,43 @@ COMPLETE = Outcome("complete", None, 0)
 
 
 class Plan(NamedTuple):
-    """A spec and what was settled for it."""
+    """A spec and what was settled for it; `notes`: every choice that was made for the caller, in a sentence each."""
 
-    spec: RunSpec
-    device: str
-    worker: venvs.Worker
-    presence: nvml.Presence
+    wish: runtime.Wish
+    runtime: runtime.Runtime
     notes: tuple[str, ...]
+
+    @property
+    def spec(self) -> RunSpec:
+        """What is to run, its dataset's folder as it lies on this machine."""
+        return self.wish.spec
 
 
 def plan(spec: RunSpec, *, runs: Path, say: Say) -> Plan:
-    """Settles what `auto` means here, makes dataset and environment ready; HwprofError where it cannot run."""
+    """Settles what `auto` means here, makes dataset and environment or image ready; HwprofError where it cannot run."""
     _check_model(spec)
     presence = nvml.detect()
-    device, device_note = _device(spec, presence)
-    runtime_note = f"Runtime local{' (auto: containers are not built in yet)' if spec.runtime == 'auto' else ''}."
-    for note in (device_note, runtime_note):
-        say(note)
+    device, device_note, gpus = _device(spec, presence)
+    say(device_note)
     check_writable(runs)
-    data_dir = datasets.prepare(spec.dataset, spec.data_dir, say=say)
-    worker = venvs.ensure(spec.framework, device, say=say)
-    notes = (device_note, runtime_note, *([worker.fallback] if worker.fallback else []))
-    return Plan(dataclasses.replace(spec, data_dir=data_dir), device, worker, presence, notes)
+    spec = dataclasses.replace(spec, data_dir=datasets.prepare(spec.dataset, spec.data_dir, say=say))
+    wish = runtime.Wish(spec, device, presence, gpus, runs)
+    settled = runtime.settle(wish, say=say)
+    return Plan(wish, settled, (device_note, settled.why, *settled.fallbacks))
 
 
 def create_folder(runs: Path, plan_: Plan) -> Path:
     """A new, empty run folder with what was asked (spec.json) and what was settled (raw/launch.json)."""
     spec = plan_.spec
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    name = f"{stamp}-{spec.framework}-{spec.model}-{plan_.device}-{spec.task}-{secrets.token_hex(2)}"
+    name = f"{stamp}-{spec.framework}-{spec.model}-{plan_.wish.device}-{spec.task}-{secrets.token_hex(2)}"
     # The passes run elsewhere, so a relative path would not do.
     folder = (runs / name).absolute()
     try:
         (folder / "raw").mkdir(parents=True)
         write_whole(folder / "spec.json", spec.as_json())
-        write_whole(folder / "raw" / "launch.json", json.dumps(_launch_facts(plan_), indent=1))
+        write_whole(folder / WORKER_SPEC, _worker_spec(plan_).as_json())
+        write_whole(folder / run_folders.LAUNCH, json.dumps(_launch_facts(plan_), indent=1))
     except OSError as error:
         raise _unwritable(runs, error.strerror) from error
     return folder
@@ -99,31 +106,67 @@ def run_passes(folder: Path, plan_: Plan, *, say: Say) -> Outcome:
 def _run_pass(folder: Path, name: str, plan_: Plan) -> Outcome:
     raw = folder / "raw" / name
     raw.mkdir()
-    command: list[str | Path] = [plan_.worker.python, "-m", "toolkit.capture.supervise"]
-    command += [folder / "spec.json", name, plan_.device, raw]
-    # Its standard input is our hand on it: should this process die, the supervisor sees it close and ends the worker.
+    # Its standard input is our hand on it: should this process die, the other end sees it close and ends the worker.
+    command = _command(folder, name, plan_)
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, env=_environment(plan_), cwd=folder, start_new_session=True
     )  # fmt: skip
-    interrupted = False
+    # A keeper ends a container that is overdue by itself, and may wait for the engine meanwhile.
+    patience_s = supervise.OVERDUE_S if plan_.runtime.worker else 4 * supervise.OVERDUE_S
     with _interruptible():
         try:
-            process.wait()
+            process.wait(plan_.spec.timeout_s + patience_s)
+        except subprocess.TimeoutExpired:
+            _kill_tree(process)
+            return Outcome(**supervise.overdue(plan_.spec.timeout_s))
         except KeyboardInterrupt:
-            interrupted = True
             process.terminate()
-            process.wait()
-    if interrupted:
-        return Outcome("interrupted", "stopped on request", INTERRUPTED)
+            try:
+                process.wait(patience_s)
+            except subprocess.TimeoutExpired:
+                _kill_tree(process)
+            return Outcome(**supervise.stopped())
     return _outcome(raw, process.returncode)
+
+
+def _command(folder: Path, name: str, plan_: Plan) -> list[str | Path]:
+    """Starts `supervise`: itself in a local environment, or a keeper with a container around it."""
+    inside = ["-m", "toolkit.capture.supervise"]
+    container = plan_.runtime.container
+    if plan_.runtime.worker:
+        arguments = [str(folder / WORKER_SPEC), name, plan_.wish.device, str(folder / "raw" / name)]
+        return [plan_.runtime.worker.python, *inside, *arguments]
+    if container is None:
+        raise AssertionError("a runtime is a worker's environment or a container")
+    arguments = [str(RUN_FOLDER / WORKER_SPEC), name, plan_.wish.device, str(RUN_FOLDER / "raw" / name)]
+    order = keeper.Order(
+        engine=str(container.engine),
+        program=container.engine.program,
+        name=(called := f"hwprof-{folder.name}-{name}"),
+        command=containers.command(container, name=called, folder=folder, inside=[*inside, *arguments]),
+        run_folder=str(folder),
+        lend_to=container.lend_to,
+        timeout_s=plan_.spec.timeout_s,
+    )
+    path = folder / "raw" / name / "container.json"
+    write_whole(path, json.dumps(order._asdict(), indent=1))
+    return [sys.executable, "-m", "toolkit.capture.keeper", path]
+
+
+def _kill_tree(process: "subprocess.Popen[bytes]") -> None:
+    """Ends what no longer ends by itself, with everything that it started in sessions of their own."""
+    tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for each in tree:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
+    process.wait()
 
 
 def _outcome(raw: Path, returncode: int) -> Outcome:
     path = raw / "outcome.json"
     if not path.exists():
-        full = shutil.disk_usage(raw).free < LEAST_FREE_BYTES
-        reason = f"no space left in {raw}" if full else f"the supervisor ended with code {returncode} and said nothing"
-        return Outcome("failed", reason, FAILED)
+        said = f"the supervisor ended with code {returncode} and said nothing"
+        return Outcome("failed", f"no space left in {raw}" if is_full(raw) else said, FAILED)
     return Outcome(**json.loads(path.read_text()))
 
 
@@ -171,15 +214,15 @@ def _check_model(spec: RunSpec) -> None:
     )
 
 
-def _device(spec: RunSpec, presence: nvml.Presence) -> tuple[str, str]:
+def _device(spec: RunSpec, presence: nvml.Presence) -> tuple[str, str, tuple[nvml.Gpu, ...]]:
     if spec.device == CPU:
-        return CPU, "Device cpu, as asked."
+        return CPU, "Device cpu, as asked.", ()
     presence = visible(presence, os.environ.get("CUDA_VISIBLE_DEVICES"))
     if presence.gpus:
-        return CUDA, f"Device cuda: {presence.gpus[0].name}, driver {presence.driver}."
+        return CUDA, f"Device cuda: {presence.gpus[0].name}, driver {presence.driver}.", presence.gpus
     if spec.device == CUDA:
         raise HwprofError(f"device=cuda, but there is no GPU: {presence.reason}.", remedy="Use device=cpu or auto.")
-    return CPU, f"Device cpu (auto: no GPU: {presence.reason})."
+    return CPU, f"Device cpu (auto: no GPU: {presence.reason}).", ()
 
 
 def visible(presence: nvml.Presence, variable: str | None) -> nvml.Presence:
@@ -199,29 +242,29 @@ def visible(presence: nvml.Presence, variable: str | None) -> nvml.Presence:
 
 
 def _environment(plan_: Plan) -> dict[str, str]:
-    """The caller's environment, our sources importable, as many threads as asked, and the device that was settled.
+    """Of the process that is started here: for a container the engine's client needs the caller's, the worker none."""
+    ours = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    settings = runtime.variables(plan_.spec, plan_.wish.device) if plan_.runtime.worker else {}
+    return os.environ | settings | ours
 
-    GPUs are numbered as NVML numbers them; on device=cpu they are hidden, for Keras compiles by XLA where it sees one.
-    """
-    spec = plan_.spec
-    gpus = {"CUDA_VISIBLE_DEVICES": "-1"} if plan_.device == CPU else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-    threads = {"OMP_NUM_THREADS": str(spec.threads), "MKL_NUM_THREADS": str(spec.threads)} if spec.threads else {}
-    return os.environ | gpus | threads | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+
+def _worker_spec(plan_: Plan) -> RunSpec:
+    """The spec with its paths as the worker sees them."""
+    inside = plan_.runtime.container is not None and plan_.spec.data_dir
+    return dataclasses.replace(plan_.spec, data_dir=str(DATA_FOLDER)) if inside else plan_.spec
 
 
 def _launch_facts(plan_: Plan) -> dict[str, Any]:
+    presence = plan_.wish.presence
     return {
         "hwprof": __version__,
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "runtime": "local",
-        "device_asked": plan_.spec.device,
-        "device": plan_.device,
-        "variant": plan_.worker.variant,
-        "lock": plan_.worker.lock.name,
-        "lock_sha256": plan_.worker.lock_sha256,
-        "fallback": plan_.worker.fallback,
-        "notes": plan_.notes,
-        "gpus": [gpu._asdict() for gpu in plan_.presence.gpus],
-        "driver": plan_.presence.driver,
         "host": platform.node(),
+        "device_asked": plan_.spec.device,
+        "device": plan_.wish.device,
+        "gpus": [gpu._asdict() for gpu in presence.gpus],
+        "gpus_used": [gpu.uuid for gpu in plan_.wish.gpus],
+        "runtime": runtime.record(plan_.runtime, plan_.wish),
+        "inside": plan_.runtime.inside,
+        "notes": plan_.notes,
     }

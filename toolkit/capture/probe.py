@@ -85,7 +85,7 @@ def _probe(spec: RunSpec, device: str, folder: Path, reference: Path | None) -> 
             rows += _distances(quantity, tensors, reference / f"{quantity}.npz", moved_from)
     return {
         "facts": probe.facts(),
-        "initial_sha256": digest(initial),
+        "initial_sha256": digest({name: array.astype(np.float32) for name, array in initial.items()}),
         "batches_sha256": [_hash(batch) for epoch in (1, 2) for batch in _first(probe, epoch)],
         "flops": probe.flops(spec.batch),
         "tensors": {name: list(array.shape) for name, array in initial.items()},

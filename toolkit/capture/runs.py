@@ -1,6 +1,7 @@
 """The folder of runs: finding them, and the status that closes each. run.json is written last, whole or not at all."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,22 @@ from toolkit.spec import RunSpec, from_json, known
 
 STATUS = "run.json"
 SPEC = "spec.json"
+LAUNCH = Path("raw", "launch.json")
 INCOMPLETE = {"status": "incomplete", "reason": "no run.json: it is still running, or was killed", "exit_code": None}
 
 
 def folders(runs: Path) -> list[Path]:
     """Run folders, oldest first."""
-    return sorted(path.parent for path in runs.glob(f"*/{SPEC}"))
+    return sorted((path.parent for path in runs.glob(f"*/{SPEC}")), key=lambda folder: (_created(folder), folder.name))
+
+
+def _created(folder: Path) -> datetime:
+    """When the run was launched, as it recorded it; names hold local time, which steps. Else when it was asked for."""
+    try:
+        launched = json.loads((folder / "raw" / "launch.json").read_text(encoding="utf-8"))
+        return datetime.fromisoformat(launched["created"]).astimezone(UTC)
+    except (OSError, ValueError, TypeError, KeyError):
+        return datetime.fromtimestamp((folder / SPEC).stat().st_mtime, UTC)
 
 
 def find(runs: Path, name: str) -> Path:
@@ -56,6 +67,16 @@ def _damaged(path: Path) -> HwprofError:
     return HwprofError(f"{path} is damaged, or of another version of hwprof.", remedy="Its raw/ may still be read.")
 
 
+def runtime_of(folder: Path) -> dict[str, Any] | None:
+    """Where the passes ran and from what, as the launcher settled it; None where there is no record of it."""
+    try:
+        found = json.loads((folder / LAUNCH).read_text(encoding="utf-8")).get("runtime")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def close(folder: Path, *, status: str, reason: str | None, exit_code: int) -> None:
-    """Writes the status, the run's last act."""
-    write_whole(folder / STATUS, json.dumps({"status": status, "reason": reason, "exit_code": exit_code}))
+    """Writes the status, the run's last act, with where it ran."""
+    ended = {"status": status, "reason": reason, "exit_code": exit_code, "runtime": runtime_of(folder)}
+    write_whole(folder / STATUS, json.dumps(ended, indent=1))

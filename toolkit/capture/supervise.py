@@ -1,7 +1,8 @@
 """One pass, watched: samplers first, then the worker. `python -m toolkit.capture.supervise SPEC PASS DEVICE FOLDER`.
 
-The same command line runs in a local environment and in a container. Standard input is the launcher's hand on it: when
-that closes, or on SIGTERM, everything here ends. Whatever happens to the worker, outcome.json says it.
+The same command line runs in a local environment and in a container, where this is the first process: it takes signals,
+and reaps what others leave, without an init of the engine's. Standard input is the launcher's hand on it: when that
+closes, or on SIGTERM, everything here ends. Whatever happens to the worker, outcome.json says it.
 """
 
 import contextlib
@@ -12,9 +13,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from toolkit.capture.cgroups import Group
 from toolkit.capture.files import write_whole
 from toolkit.errors import FAILED, INTERRUPTED
 from toolkit.spec import RunSpec, from_json
@@ -22,6 +25,12 @@ from toolkit.spec import RunSpec, from_json
 # The native profiler may be in the middle of writing its trace.
 WORKER_GRACE_S = 15
 SAMPLERS_GRACE_S = 25
+# From outside, past its time limit: what it takes to end both, and then some.
+OVERDUE_S = 60
+FIRST_PROCESS = 1
+# A file of this name in FOLDER means SIGTERM: an engine that died leaves containers running that nothing else can end.
+# It goes with the supervisor.
+STOP = "stop"
 # Looking costs microseconds, and a worker that has ended is noticed this late.
 LOOK_EVERY_S = 0.05
 
@@ -32,42 +41,79 @@ def main(arguments: list[str]) -> int:
     folder = Path(folder_name)
     spec = from_json(Path(spec_path).read_text())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    threading.Thread(target=_stop_when_launcher_is_gone, args=[stop], daemon=True).start()
+    stop = launcher_lets_go()
     with (folder / "worker.log").open("wb") as log:
-        outcome = _watch(spec, arguments, log, stop)
+        ended = _watch(spec, arguments, log, stop)
     # On a full disk the exit code has to do.
     with contextlib.suppress(OSError):
-        write_whole(folder / "outcome.json", json.dumps(outcome))
-    return int(outcome["exit_code"])
+        write_whole(folder / "outcome.json", json.dumps(ended))
+    (folder / STOP).unlink(missing_ok=True)
+    return int(ended["exit_code"])
+
+
+def launcher_lets_go() -> threading.Event:
+    """Set once whoever started this process wants it to end (SIGTERM), or is gone: then standard input closes."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    threading.Thread(target=_set_at_end_of_input, args=[stop], daemon=True).start()
+    return stop
+
+
+def outcome(status: str, reason: str, exit_code: int = FAILED) -> dict[str, Any]:
+    """What outcome.json holds."""
+    return {"status": status, "reason": reason, "exit_code": exit_code}
+
+
+def stopped() -> dict[str, Any]:
+    """The outcome of a pass that was asked to end."""
+    return outcome("interrupted", "stopped on request", INTERRUPTED)
+
+
+def overdue(timeout_s: int) -> dict[str, Any]:
+    """The outcome of a pass whose supervisor did not end it in time either."""
+    return outcome("timed_out", f"it ran past timeout_s={timeout_s} and did not end by itself")
 
 
 def _watch(spec: RunSpec, arguments: list[str], log: Any, stop: threading.Event) -> dict[str, Any]:
     _, pass_name, _, folder_name = arguments
     folder = Path(folder_name)
-    kills = _out_of_memory_kills()
+    group = Group()
+    kills = group.out_of_memory_kills()
     samplers = _start_samplers(spec, pass_name, folder, log)
     worker = subprocess.Popen(
         [sys.executable, "-m", "toolkit.capture.worker", *arguments],
         stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
     )  # fmt: skip
     _tell_pid(samplers, worker.pid)
-    ended = _wait(worker, spec.timeout_s, stop)
+    ended = _wait(worker, samplers, spec.timeout_s, lambda: stop.wait(LOOK_EVERY_S) or (folder / STOP).exists())
     _end(worker)
     _end_samplers(samplers)
-    return ended or _own_outcome(folder) or _death(worker.returncode, _out_of_memory_kills() - kills)
+    later = group.out_of_memory_kills()
+    killed_for_memory = None if kills is None or later is None else later > kills
+    return ended or _own_outcome(folder) or _death(worker.returncode, killed_for_memory=killed_for_memory)
 
 
-def _wait(worker: subprocess.Popen[bytes], timeout_s: float, stop: threading.Event) -> dict[str, Any] | None:
+def _wait(
+    worker: subprocess.Popen[bytes], samplers: subprocess.Popen[str], timeout_s: float, stops: Callable[[], bool]
+) -> dict[str, Any] | None:
     """Until the worker ends by itself; else why it has to be ended."""
     latest = time.monotonic() + timeout_s
     while worker.poll() is None:
-        if stop.wait(LOOK_EVERY_S):
-            return {"status": "interrupted", "reason": "stopped on request", "exit_code": INTERRUPTED}
+        if stops():
+            return stopped()
         if time.monotonic() > latest:
-            return {"status": "timed_out", "reason": f"it ran past timeout_s={timeout_s}", "exit_code": FAILED}
+            return outcome("timed_out", f"it ran past timeout_s={timeout_s}")
+        if os.getpid() == FIRST_PROCESS and samplers.poll() is None:
+            _reap({worker.pid, samplers.pid})
     return None
+
+
+def _reap(ours: set[int]) -> None:
+    """Takes leave of orphans that ended: they become the first process's children, and stay as zombies without it."""
+    while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        if ended.si_pid in ours:
+            return
+        os.waitpid(ended.si_pid, 0)
 
 
 def _start_samplers(spec: RunSpec, pass_name: str, folder: Path, log: Any) -> subprocess.Popen[str]:
@@ -117,23 +163,18 @@ def _own_outcome(folder: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def _death(returncode: int, kills: int) -> dict[str, Any]:
-    """What to say of a worker that could not say it itself."""
+def _death(returncode: int, *, killed_for_memory: bool | None) -> dict[str, Any]:
+    """What to say of a worker that could not say it itself; None: whether it was for memory cannot be known here."""
     if returncode >= 0:
-        return {"status": "failed", "reason": f"the worker exited with code {returncode}", "exit_code": FAILED}
+        return outcome("failed", f"the worker exited with code {returncode}")
     name = signal.Signals(-returncode).name
-    if name == "SIGKILL" and kills > 0:
-        return {"status": "out_of_memory", "reason": "the kernel killed the worker for memory", "exit_code": FAILED}
-    return {"status": "killed", "reason": f"the worker was killed by {name}", "exit_code": FAILED}
+    if name == "SIGKILL" and killed_for_memory:
+        return outcome("out_of_memory", "the kernel killed the worker for memory")
+    unknown = ", whether for memory is not known here" if name == "SIGKILL" and killed_for_memory is None else ""
+    return outcome("killed", f"the worker was killed by {name}{unknown}")
 
 
-def _out_of_memory_kills() -> int:
-    """Processes that the kernel has killed for memory since it started."""
-    lines = Path("/proc/vmstat").read_text(encoding="ascii").splitlines()
-    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
-
-
-def _stop_when_launcher_is_gone(stop: threading.Event) -> None:
+def _set_at_end_of_input(stop: threading.Event) -> None:
     sys.stdin.read()
     stop.set()
 

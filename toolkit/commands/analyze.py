@@ -1,75 +1,72 @@
 """`hwprof analyze`."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
-import duckdb
 import msgspec
 
-from toolkit.analyses.traces import Analysis, TraceAnalysis, analyse, ranks_of
+from toolkit.analyses.ranks import Analysis, Collectives, collectives, jobs
+from toolkit.analyses.sound import sound
+from toolkit.analyses.traces import TraceAnalysis, analyse
 from toolkit.capture import runs
-from toolkit.commands import progress, sources
-from toolkit.commands.console import Harmless, console
+from toolkit.commands.console import console
 from toolkit.commands.digest import digest
-from toolkit.errors import HwprofError, complain
-from toolkit.ingest import cache
-from toolkit.ingest.limits import ANALYSIS_MEMORY
-from toolkit.ingest.store import connect, text_of
+from toolkit.errors import HwprofError
+from toolkit.ingest import cache, formats
+from toolkit.ingest.store import connect
 from toolkit.reports import traces
 
 
 @click.command
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False))
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--salvage", is_flag=True, help="Of a damaged file, analyse what comes before the damage.")
-def command(paths: tuple[Path, ...], *, as_json: bool, salvage: bool) -> None:
+def command(paths: tuple[Path, ...], *, as_json: bool) -> None:
     """Analyse traces that any profiler run left: files, folders of them, or runs.
 
-    A trace is read once: its tables are kept in the cache folder by the file's content. A path that cannot be analysed
-    is named on stderr, and the others are analysed all the same; the exit code then is not 0.
+    A trace is read once: its tables are kept in the cache folder by the file's content.
 
     \b
     hwprof analyze trace.pt.trace.json.gz
     hwprof analyze log/ --json
     hwprof analyze runs/20261121-114447-torch-resnet50-cpu-train-5086
     """
-    found, failures = sources.find(paths)
-    analysed: list[TraceAnalysis] = []
-    with progress.watching(found, shown=progress.wanted(as_json=as_json)) as watch_of:
-        for path in found:
-            try:
-                analysed += _traces(path, salvage=salvage, watch=watch_of(path))
-            except HwprofError as error:
-                failures.append(error)
-    if analysed:
-        _print(Analysis(traces=analysed, ranks=ranks_of(analysed)), as_json=as_json)
-    if failures:
-        for failure in failures[:-1]:
-            complain(failure)
-        raise failures[-1]
-
-
-def _print(analysis: Analysis, *, as_json: bool) -> None:
+    found = [trace for path in paths for trace in _traces(path)]
+    analysis = Analysis(traces=[trace for trace, _ in found], jobs=jobs(found))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(analysis), indent=1).decode())
     else:
-        console().print(Harmless(traces.report(analysis)))
+        console().print(traces.report(analysis))
 
 
-def _traces(path: Path, *, salvage: bool, watch: progress.Watch) -> list[TraceAnalysis]:
+def _traces(path: Path) -> Iterator[tuple[TraceAnalysis, Collectives]]:
+    if not path.exists():
+        raise HwprofError(f"There is no {path}.", remedy="Give a trace, a folder of traces, or a run.")
     if (path / runs.SPEC).exists():
-        return _run(path)
-    store = cache.stored(path, salvages=salvage, watch=watch)
-    try:
-        with connect(store) as connection:
-            return analyse(connection, text_of(path))
-    except duckdb.OutOfMemoryException as error:
-        problem = f"{path} takes more memory or disk to analyse than allowed: {str(error).partition(chr(10))[0]}"
-        raise HwprofError(problem, remedy=ANALYSIS_MEMORY.remedy()) from error
+        yield from _run(path)
+        return
+    for file in _files(path):
+        yield from _analysed(cache.stored(file), str(file))
 
 
-def _run(folder: Path) -> list[TraceAnalysis]:
+def _run(folder: Path) -> list[tuple[TraceAnalysis, Collectives]]:
     if not (folder / "traces.parquet").exists():
         digest(folder)
-    with connect(folder) as connection:
-        return analyse(connection)
+    return _analysed(folder)
+
+
+def _analysed(store: Path, path: str | None = None) -> list[tuple[TraceAnalysis, Collectives]]:
+    """Each trace of a store, with its collectives, which only the comparison of ranks needs."""
+    with sound(store), connect(store) as connection:
+        found = collectives(connection)
+        return [(trace, found[number]) for number, trace in enumerate(analyse(connection, path))]
+
+
+def _files(path: Path) -> list[Path]:
+    """The file itself, or every trace in the folder."""
+    if path.is_file():
+        return [path]
+    found = [file for file in sorted(path.rglob("*")) if file.is_file() and formats.knows(file)]
+    if not found:
+        raise HwprofError(f"{path} holds no trace.", remedy=f"Known formats: {formats.NAMES}.")
+    return found

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from toolkit.analyses import runtime
+from toolkit.analyses.sound import sound
 from toolkit.analyses.summary import summarise
 from toolkit.capture.files import write_whole
 from toolkit.ingest.run import ingest
@@ -12,6 +14,6 @@ from toolkit.reports.summary_json import encode
 def digest(folder: Path) -> None:
     """Makes the store and summary.json of a run folder, anew where they are there already."""
     ingest(folder)
-    with connect(folder) as connection:
-        summary = summarise(connection)
+    with sound(folder), connect(folder) as connection:
+        summary = summarise(connection, runtime=runtime.read(folder))
     write_whole(folder / "summary.json", encode(summary))

@@ -36,11 +36,14 @@ def command(profile: Path | None, settings: tuple[str, ...], runs_folder: Path, 
     folder = launch.create_folder(runs_folder, plan)
     outcome = launch.run_passes(folder, plan, say=_say)
     outcome = _digest(folder, outcome)
-    _show(folder, as_json=as_json)
+    if as_json or outcome == launch.COMPLETE:
+        _show(folder, as_json=as_json)
     if outcome != launch.COMPLETE:
+        # Without the report, which would hide the reason; `hwprof show` draws it from what there is.
         raise HwprofError(
             f"Run {folder.name} {outcome.status}: {outcome.reason}.",
-            remedy=f"What it recorded is kept in {folder}; the worker's own words are in raw/*/worker.log.",
+            remedy=f"What it recorded is kept in {folder}, and `hwprof show` reads it; the worker's own words are in"
+            " raw/*/worker.log.",
             exit_code=outcome.exit_code,
         )
 

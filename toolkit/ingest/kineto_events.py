@@ -61,6 +61,8 @@ class Instant(Struct, gc=False, tag_field="ph", tag="i"):
     """A moment; the allocator's are named `[memory]`."""
 
     name: str = ""
+    pid: Named = None
+    tid: Named = None
     ts: Raw = Raw(b"")
     args: Memory | None = None
 

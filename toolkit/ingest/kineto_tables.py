@@ -141,9 +141,10 @@ def allocations(instants: Sequence[Instant], base_ns: int) -> tuple[Columns, int
     sizes = np.asarray(given.fill_null(_NO_SIZE))
     usable = known & on_axis(ns + base_ns) & (sizes != _NO_SIZE)
     if not usable.all():
-        args, sizes = chosen(args, usable), sizes[usable]
+        instants, args, sizes = chosen(instants, usable), chosen(args, usable), sizes[usable]
     columns = {
         "ts_ns": pa.array((ns + base_ns)[usable]),
+        "thread": _threads(instants),
         "device": repeating(["cpu" if arg.device_type == CPU_DEVICE_TYPE else arg.device for arg in args], _text),
         "action": _ACTIONS.take(pa.array((sizes < 0).astype(np.int8))),
         "bytes": pa.array(abs(sizes)),
@@ -154,7 +155,7 @@ def allocations(instants: Sequence[Instant], base_ns: int) -> tuple[Columns, int
             [None if arg.device_type == CPU_DEVICE_TYPE else arg.reserved for arg in args], pa.int64()
         ),
     }
-    return columns, len(instants) - len(args)
+    return columns, len(known) - len(args)
 
 
 def _spread(columns: Columns, rows: npt.NDArray[np.bool_]) -> Columns:
@@ -184,9 +185,9 @@ def _device_columns(spans: Sequence[Span], args: Sequence[Args], categories: pa.
     }
 
 
-def _threads(spans: Sequence[Span]) -> pa.StringArray:
-    """Process and thread of each span, as process/thread."""
-    pids, tids = [span.pid for span in spans], [span.tid for span in spans]
+def _threads(events: Sequence[Span] | Sequence[Instant]) -> pa.StringArray:
+    """Process and thread of each event, as process/thread."""
+    pids, tids = [event.pid for event in events], [event.tid for event in events]
     if len(set(pids)) == 1:
         return repeating(tids, lambda tid: f"{_known(pids[0])}/{_known(tid)}")
     return repeating(list(zip(pids, tids, strict=True)), lambda both: f"{_known(both[0])}/{_known(both[1])}")

@@ -1,7 +1,8 @@
 """Importer of PyTorch's CUDA allocator snapshots, the pickles of `torch.cuda.memory._dump_snapshot`.
 
 A snapshot holds the allocator's segments and blocks as they are when it is taken, which is exact, and the events that
-led there, as far back as its buffer reaches. The pickle is read by `plain_pickle`, its shape checked by msgspec.
+led there, as far back as its buffer reaches. The pickle is read by `plain_pickle`, its shape checked by msgspec; which
+frame of a stack stands for it is `snapshot_frames`' business.
 """
 
 import re
@@ -17,14 +18,15 @@ from toolkit.clock import NS_PER_US
 from toolkit.errors import HwprofError
 from toolkit.ingest import plain_pickle
 from toolkit.ingest.columns import LATEST_NS
-from toolkit.ingest.limits import SNAPSHOT_ROWS
-from toolkit.ingest.reading import WHOLE, Reading, Salvage
+from toolkit.ingest.snapshot_frames import user_frame
 from toolkit.ingest.store import StoreWriter
 
 FORMAT = "torch_memory_snapshot"
 HEAD_BYTES = 256
 BATCH_EVENTS = 1 << 16
 NAMED = 5
+# A list of a pickle can stand in it many times over; no real file within `plain_pickle.MAX_BYTES` holds this many.
+MAX_ROWS = 1 << 22
 # What an event is in `allocations.action`. A block that other streams still use is free only when free is completed.
 ACTIONS = {
     "alloc": "alloc",
@@ -53,6 +55,8 @@ class Block(Struct):
 
     size: _Bytes
     state: Literal["active_allocated", "active_pending_free", "active_awaiting_free", "inactive"]
+    requested_size: _Bytes | None = None
+    frames: Any = None
 
 
 class Segment(Struct):
@@ -78,6 +82,7 @@ class Event(Struct):
     addr: _Bytes | None = None
     time_us: _Microseconds | None = None
     device_free: _Bytes | None = None
+    frames: Any = None
 
 
 class Snapshot(Struct):
@@ -99,14 +104,14 @@ def matches(path: Path) -> bool:
     return bool(_HEAD.match(head)) and _SEGMENTS in head
 
 
-def read(path: Path, *, trace: int, pass_name: str | None, store: StoreWriter, reading: Reading = WHOLE) -> None:
-    """Appends the snapshot to `traces`, `segments`, `allocations` and `warnings`.
+def read(path: Path, *, trace: int, pass_name: str | None, store: StoreWriter) -> None:
+    """Appends the snapshot to `traces`, `segments`, `blocks`, `allocations` and `warnings`.
 
     Raises HwprofError naming the file where it is damaged, hostile, or no snapshot of the allocator.
     """
     intake = _Intake(trace, pass_name, store)
     try:
-        snapshot = msgspec.convert(_content(path, reading), Snapshot)
+        snapshot = msgspec.convert(plain_pickle.read(path), Snapshot)
         intake.take_segments(snapshot.segments)
         for device, events in enumerate(snapshot.device_traces):
             intake.take_events(device, events)
@@ -116,22 +121,13 @@ def read(path: Path, *, trace: int, pass_name: str | None, store: StoreWriter, r
     intake.finish(store.relative(path), gpus=len(snapshot.device_traces))
 
 
-def _content(path: Path, reading: Reading) -> object:
-    """The pickled dict; of one that is salvaged, the lists that the damage took are empty."""
-    data = plain_pickle.read(path, reading)
-    if isinstance(reading, Salvage) and reading.damages and isinstance(data, dict):
-        return {"segments": [], "device_traces": []} | data
-    return data
-
-
 class _Intake:
     """Takes segments and events into the store, and keeps count."""
 
     def __init__(self, trace: int, pass_name: str | None, store: StoreWriter) -> None:
         self._keys = {"trace": trace, "pass_name": pass_name}
         self._store = store
-        # A list of a pickle can stand in it many times over, so a small one can hold many.
-        self._rows, self._most_rows = 0, SNAPSHOT_ROWS.value()
+        self._rows = 0
         self._events = 0
         self._contradictions = 0
         self._unknown: Counter[str] = Counter()
@@ -142,8 +138,11 @@ class _Intake:
         self._held_unseen = 0
 
     def take_segments(self, segments: Sequence[Any]) -> None:
-        """Appends to `segments`. Raises ValueError where one has not the shape of a segment."""
-        self._store.append_rows("segments", [self._segment(msgspec.convert(item, Segment)) for item in segments])
+        """Appends to `segments` and `blocks`. Raises ValueError where one has not the shape of a segment."""
+        blocks: list[dict[str, Any]] = []
+        rows = [self._segment(msgspec.convert(item, Segment), blocks) for item in segments]
+        self._store.append_rows("segments", rows)
+        self._store.append_rows("blocks", blocks)
 
     def take_events(self, device: int, events: Any) -> None:
         """Appends one device's events to `allocations`. Raises ValueError where they have not the shape of events."""
@@ -162,10 +161,11 @@ class _Intake:
 
     def _spend(self, rows: int) -> None:
         self._rows += rows
-        if self._rows > self._most_rows:
-            raise ValueError(f"it holds more than {self._most_rows} blocks and events ({SNAPSHOT_ROWS.variable})")
+        if self._rows > MAX_ROWS:
+            raise ValueError(f"it holds more than {MAX_ROWS} blocks and events")
 
-    def _segment(self, segment: Segment) -> dict[str, Any]:
+    def _segment(self, segment: Segment, in_use: list[dict[str, Any]]) -> dict[str, Any]:
+        """A row of `segments`; those of `blocks` that it holds are appended to `in_use`."""
         self._spend(1 + len(segment.blocks))
         blocks = msgspec.convert(segment.blocks, list[Block])
         sums: Counter[str] = Counter()
@@ -174,6 +174,7 @@ class _Intake:
             sums[block.state] += block.size
             if block.state != "inactive":
                 self._in_use[segment.device].add(address)
+                in_use.append(self._block(segment.device, address, block))
             address += block.size
         total, inactive, allocated = sums.total(), sums["inactive"], sums["active_allocated"]
         stated = (segment.total_size, segment.active_size, segment.allocated_size)
@@ -190,6 +191,15 @@ class _Intake:
             "is_expandable": segment.is_expandable,
             "blocks": len(blocks),
             "largest_free_bytes": max((block.size for block in blocks if block.state == "inactive"), default=0),
+        }
+
+    def _block(self, device: int, address: int, block: Block) -> dict[str, Any]:
+        return self._keys | {
+            "device": str(device),
+            "address": address,
+            "bytes": block.size,
+            "requested_bytes": block.requested_size,
+            "frame": user_frame(block.frames),
         }
 
     def _replay(self, events: Sequence[Event], live: set[int]) -> None:
@@ -213,6 +223,7 @@ class _Intake:
             "action": [ACTIONS[event.action] for event in events],
             "bytes": [event.size for event in events],
             "address": [event.addr for event in events],
+            "frame": [user_frame(event.frames) for event in events],
         }
         self._store.append("allocations", columns)
 
@@ -232,7 +243,7 @@ class _Intake:
             freed, held = self._freed_unseen, self._held_unseen
             message = (
                 f"The history begins after {freed + held} blocks were allocated: {freed} that it frees, {held} still in"
-                " use at its end. It tells how use changed, not how much was in use."
+                " use at its end."
             )
             yield "history_truncated", freed + held, message, False
         count = len(self._out_of_memory)

@@ -9,12 +9,9 @@ in `xplane_events` and `xplane_rows`, and the grounds for doubt kept in `xplane_
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from toolkit.errors import HwprofError
-from toolkit.ingest import xplane_intake, xplane_parts
-from toolkit.ingest.limits import XPLANE_BYTES
-from toolkit.ingest.reading import WHOLE, DamageError, Reading
+from toolkit.ingest import xplane_intake
 from toolkit.ingest.store import StoreWriter
 from toolkit.ingest.xplane_clock import Clock, clock_of
 from toolkit.ingest.xplane_events import BATCH_EVENTS, Plane
@@ -22,8 +19,9 @@ from toolkit.ingest.xplane_names import TASK_ENVIRONMENT
 from toolkit.ingest.xplane_schema import message_class, parse
 
 FORMAT = xplane_intake.FORMAT
+# Traces come from strangers, and a line's events take many times their bytes in the file while they are read.
+MAX_FILE_BYTES = 1 << 29
 HEAD_BYTES = 256
-REMEDY = "Fetch it anew, or profile again."
 
 _SUFFIX = ".xplane.pb"
 # The tag of a space's first plane, and how the planes are named that profilers put first.
@@ -43,56 +41,32 @@ def matches(path: Path) -> bool:
     return head.startswith(_PLANE_TAG) and any(name in head for name in _PLANE_NAMES)
 
 
-def read(path: Path, *, trace: int, pass_name: str | None, store: StoreWriter, reading: Reading = WHOLE) -> None:
+def read(path: Path, *, trace: int, pass_name: str | None, store: StoreWriter) -> None:
     """Appends the trace to `traces`, `lines`, `slices`, `allocations` and `warnings`; epoch, step and phase stay NULL.
 
-    Raises HwprofError naming the file, before anything is appended, where it is damaged, too large, or no XPlane;
-    damage behind whole planes goes to `reading`.
+    Raises HwprofError naming the file, before anything is appended, where it is damaged, too large, or no XPlane.
     """
-    content = _content(path)
     try:
-        space = parse("XSpace", content)
+        space = parse("XSpace", _content(path))
         clock = _checked(space.planes)
     except ValueError as error:
-        space, clock = _whole_planes(path, content, str(error), reading)
+        remedy = "Fetch it anew, or profile again."
+        raise HwprofError(f"{path} is not a whole XPlane trace: {error}.", remedy=remedy) from error
     intake = xplane_intake.Intake(trace, pass_name, clock, store)
     for plane in space.planes:
         intake.take(parse("XPlane", plane))
     intake.finish(path, space.errors, space.warnings)
 
 
-def _whole_planes(path: Path, content: bytes, problem: str, reading: Reading) -> tuple[Any, Clock]:
-    """The space before its damage; raises HwprofError where nothing is, or where `reading` does not keep that."""
-    kept = end = 0
-    try:
-        for part in xplane_parts.parts(content):
-            parse("XSpace", content[end : part.end])
-            if part.tag == xplane_parts.PLANE:
-                _checked([part.content])
-                kept += 1
-            end = part.end
-    except ValueError:
-        pass  # the first plane that is broken: what comes before it is what there is
-    problem = f"is not a whole XPlane trace: {problem}"
-    if not kept:
-        raise HwprofError(f"{path} {problem}.", remedy=REMEDY)
-    problem += f"; it is damaged in the plane that begins at byte {end} of {len(content)}"
-    told = f"{kept} planes, {end:,} of {len(content):,} bytes, are kept"
-    reading.damaged(DamageError(path, problem, kept=told, remedy=REMEDY))
-    space = parse("XSpace", content[:end])
-    return space, _checked(space.planes)
-
-
 def _content(path: Path) -> bytes:
-    most = XPLANE_BYTES.value()
     try:
         size = path.stat().st_size
-        if size <= most:
+        if size <= MAX_FILE_BYTES:
             return path.read_bytes()
     except OSError as error:
         raise HwprofError(f"{path} cannot be read: {error.strerror}.", remedy="Give a readable file.") from error
-    remedy = f"Profile fewer steps. {XPLANE_BYTES.remedy()}"
-    raise HwprofError(f"{path} has {size} bytes, and hwprof reads up to {most} of an XPlane.", remedy=remedy)
+    remedy = f"hwprof reads up to {MAX_FILE_BYTES} bytes: profile fewer steps."
+    raise HwprofError(f"{path} has {size} bytes.", remedy=remedy)
 
 
 def _checked(planes: Iterable[bytes]) -> Clock:

@@ -141,9 +141,13 @@ def _trust(run: Path) -> Iterator[str]:
 
 def _settled(run: Path) -> Iterator[str]:
     """What became of the settings that were left to hwprof, such as device=auto."""
-    path = run / "raw" / "launch.json"
+    path = run / runs.LAUNCH
     if path.exists():
         yield "\n".join(f"- {_plain(note)}" for note in json.loads(path.read_text(encoding="utf-8"))["notes"])
+    runtime = runs.runtime_of(run) or {}
+    rows = "\n".join(f"| {_plain(name)} | {_plain(value)} |" for name, value in runtime.items() if value)
+    if rows:
+        yield f"### Where it ran\n\n| what | which |\n|---|---|\n{rows}"
 
 
 def _plain(value: Any) -> str:

@@ -4,21 +4,20 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from toolkit.analyses.summary import Epoch, Gap, Summary
-from toolkit.reports.devices import device_tables
+from toolkit.reports.sections import trace_sections
 from toolkit.reports.tables import UNKNOWN, bar, mebibytes, milliseconds, share, table
+from toolkit.reports.where import where_it_ran
 from toolkit.spec import RunSpec
 
 # The order in which a training loop meets them.
 PARTS = (
     "data_wait", "host_to_device", "compile", "compute", "validation", "callbacks", "checkpoint", "profiler", "other",
 )  # fmt: skip
-TOP_OPERATORS = 10
-SHOWN_METRICS = {"cpu", "rss", "power", "memory_used", "utilisation", "temperature"}
+SHOWN_METRICS = {"cpu", "rss", "cgroup_memory", "power", "memory_used", "utilisation", "temperature"}
 
 
 def report(name: str, spec: RunSpec, status: dict[str, Any], summary: Summary) -> RenderableType:
@@ -28,6 +27,8 @@ def report(name: str, spec: RunSpec, status: dict[str, Any], summary: Summary) -
 
 def _sections(name: str, spec: RunSpec, status: dict[str, Any], summary: Summary) -> Iterable[RenderableType]:
     yield _headline(name, spec, status)
+    if summary.runtime:
+        yield from where_it_ran(summary.runtime)
     yield _trust(summary)
     yield from _timing(spec, summary)
     for pass_name in spec.passes:
@@ -36,12 +37,9 @@ def _sections(name: str, spec: RunSpec, status: dict[str, Any], summary: Summary
             yield _ledger(pass_name, epochs, [gap for gap in summary.gaps if gap.pass_name == pass_name])
     for pass_name in sorted({entry.pass_name for entry in summary.inference}, reverse=True):
         yield _inference(summary, pass_name)
-    for device in summary.devices:
-        yield from device_tables(device)
-    if summary.operators:
-        yield _operators(summary)
-    if summary.allocators:
-        yield _allocators(summary)
+    for trace in summary.traces:
+        yield Text(f"\nProfiled window, {trace.pass_name} pass, by {trace.format}", "bold")
+        yield from trace_sections(trace)
     if summary.samples:
         yield _samples(spec, summary)
     yield from _missing(summary)
@@ -148,25 +146,6 @@ def _inference(summary: Summary, pass_name: str) -> Table:
         if entry.pass_name == pass_name:
             latencies = [milliseconds(ns) for ns in (entry.p50_ns, entry.p90_ns, entry.worst_ns)]
             found.add_row(str(entry.batch), *latencies, f"{entry.samples_per_s:,.0f}", str(entry.requests))
-    return found
-
-
-def _operators(summary: Summary) -> Table:
-    title = "Host time by operator, profiled window, all threads, ms"
-    found = table(title, "operator", "own", "total", "calls", "share of own")
-    for operator in summary.operators[:TOP_OPERATORS]:
-        figures = [milliseconds(operator.self_ns), milliseconds(operator.total_ns), f"{operator.calls:,}"]
-        found.add_row(escape(operator.operator), *figures, bar(operator.share))
-    return found
-
-
-def _allocators(summary: Summary) -> Table:
-    title = "Allocator events, profiled window, MiB"
-    found = table(title, "allocator", "events", "allocated", "largest", "peak in use", "peak reserved")
-    for entry in summary.allocators:
-        name = " ".join(escape(word) for word in (entry.allocator, entry.device) if word)
-        sizes = [entry.allocated_bytes, entry.largest_bytes, entry.peak_in_use_bytes, entry.peak_reserved_bytes]
-        found.add_row(name, f"{entry.allocations + entry.frees:,}", *map(mebibytes, sizes))
     return found
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from toolkit.capture import images
+from toolkit.capture import cuda, images
 from toolkit.capture.checks.machine import Finding, Machine, ok, problem, warning
 from toolkit.capture.samplers import nvml
 
@@ -11,8 +11,6 @@ PCI = Path("/sys/bus/pci/devices")
 NVIDIA = "0x10de"
 DISPLAY_CLASS = "0x03"
 PARAMETERS = Path("/proc/driver/nvidia/params")
-# The least driver for all of a major CUDA version: NVIDIA, CUDA Compatibility, "Minor Version Compatibility", table 1.
-LEAST_DRIVER = {11: 450, 12: 525, 13: 580}
 
 
 def gpus(machine: Machine) -> Iterator[Finding]:
@@ -20,7 +18,9 @@ def gpus(machine: Machine) -> Iterator[Finding]:
     presence, visible = machine.presence, machine.visible
     for gpu in visible.gpus:
         memory = "" if gpu.memory_bytes is None else f", {gpu.memory_bytes / 2**30:.0f} GiB"
-        yield ok(f"gpu {gpu.number}", f"{gpu.name}{memory}, driver {presence.driver}, CUDA {_dotted(presence.cuda)}")
+        yield ok(
+            f"gpu {gpu.number}", f"{gpu.name}{memory}, driver {presence.driver}, CUDA {cuda.dotted(presence.cuda)}"
+        )
     if presence.gpus and not visible.gpus:
         remedy = "Unset CUDA_VISIBLE_DEVICES to use them."
         yield warning("gpu", f"{len(presence.gpus)} there, but {visible.reason}", remedy)
@@ -42,14 +42,12 @@ def driver(machine: Machine) -> Iterator[Finding]:
 
 
 def _against(name: str, needed: str, presence: nvml.Presence) -> Finding:
-    major = int(needed.partition(".")[0])
-    runs = f"driver {presence.driver} runs CUDA up to {_dotted(presence.cuda)}"
     if presence.cuda is None:
         return warning(name, f"needs CUDA {needed}; the driver does not say what it runs", "Update NVIDIA's driver.")
-    if presence.cuda[0] >= major:
-        return ok(name, f"needs CUDA {needed}; {runs}")
-    least = f" {LEAST_DRIVER[major]} or newer" if major in LEAST_DRIVER else ""
-    return problem(name, f"needs CUDA {needed}, but {runs}", f"Install NVIDIA's driver{least}, or use DEVICE=cpu.")
+    unfit = cuda.mismatch(needed, presence)
+    if unfit:
+        return problem(name, unfit.problem, unfit.remedy)
+    return ok(name, f"needs CUDA {needed}; driver {presence.driver} runs CUDA up to {cuda.dotted(presence.cuda)}")
 
 
 def telemetry(machine: Machine) -> Iterator[Finding]:
@@ -77,10 +75,6 @@ def counters(machine: Machine) -> Iterator[Finding]:
     restricted = "RmProfilingAdminOnly: 1" in lines
     whose = "administrators alone (NVreg_RestrictProfilingToAdminUsers=1)" if restricted else "everyone"
     yield ok("profiling", f"traces need no permission; hardware counters, which hwprof does not read, are for {whose}")
-
-
-def _dotted(version: tuple[int, int] | None) -> str:
-    return "unknown" if version is None else ".".join(map(str, version))
 
 
 def _on_the_bus() -> str | None:

@@ -1,10 +1,14 @@
-"""Processor time and resident memory of the worker's process tree, and the machine's own load and free memory."""
+"""Processor time and resident memory of the worker's process tree, of its control group, and the machine's own.
+
+The control group is the container's where there is one. Its memory holds the page cache too.
+"""
 
 import contextlib
 import time
 
 import psutil
 
+from toolkit.capture.cgroups import Group
 from toolkit.capture.record import Recorder
 
 # Listing all processes to find children costs milliseconds; reading known ones costs microseconds.
@@ -22,6 +26,10 @@ class HostSampler:
         self._tree = [self._root]
         self._found_at = -FIND_CHILDREN_EVERY_S
         self._before: tuple[float, float] | None = None
+        self._group = Group()
+        self._group_before: tuple[int, int] | None = None
+        if self._group.use().memory_bytes is None:
+            record.unavailable(self.source, None, "cgroup_memory", "the control group does not tell")
         psutil.cpu_percent()
 
     def sample(self) -> None:
@@ -30,6 +38,7 @@ class HostSampler:
         if now - self._found_at >= FIND_CHILDREN_EVERY_S:
             self._find_children(now)
         self._sample_tree(now)
+        self._sample_group()
         self._record.counter(self.source, None, "machine_cpu", psutil.cpu_percent(), "%")
         self._record.counter(self.source, None, "machine_memory_available", psutil.virtual_memory().available, "B")
 
@@ -49,6 +58,18 @@ class HostSampler:
             percent = 100 * max(cpu_seconds - seconds_before, 0.0) / (now - at_before)
             self._record.counter(self.source, None, "cpu", percent, "%")
         self._before = (cpu_seconds, now)
+
+    def _sample_group(self) -> None:
+        use, now_ns = self._group.use(), time.monotonic_ns()
+        if use.memory_bytes is not None:
+            self._record.counter(self.source, None, "cgroup_memory", use.memory_bytes, "B")
+        if use.cpu_ns is None:
+            return
+        if self._group_before is not None:
+            cpu_before, at_before = self._group_before
+            percent = 100 * (use.cpu_ns - cpu_before) / (now_ns - at_before)
+            self._record.counter(self.source, None, "cgroup_cpu", percent, "%")
+        self._group_before = use.cpu_ns, now_ns
 
     def _find_children(self, now: float) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -19,7 +19,7 @@ from toolkit.capture.workloads import torch_parts
 from toolkit.capture.workloads.data import Data, Split, load, order
 from toolkit.capture.workloads.torch_parts import Batch
 from toolkit.errors import FAILED, HwprofError
-from toolkit.spec import RunSpec
+from toolkit.spec import CHANNELS_FIRST, CHANNELS_LAST, RunSpec
 
 
 def build(spec: RunSpec, device: str) -> "TorchWorkload":
@@ -49,6 +49,7 @@ class TorchWorkload:
     def __init__(self, spec: RunSpec, device: torch.device) -> None:
         self._spec = spec
         self._device = device
+        self._channels_last = spec.layout == CHANNELS_LAST
         self._data: Data = load(spec)
         self.steps_per_epoch = self._data.steps
         self.model = torch_parts.model(spec).to(device)
@@ -72,7 +73,7 @@ class TorchWorkload:
             "non_trainable_parameters": sum(buffer.numel() for buffer in self.model.buffers()),
             "train_samples": self._data.train.samples,
             "validation_samples": self._data.validation.samples,
-            "layout": "channels_last" if self._spec.matched else "channels_first",
+            "layout": CHANNELS_LAST if self._channels_last else CHANNELS_FIRST,
             "precision": "bf16 autocast"
             if self._spec.precision == "bf16"
             else str(next(self.model.parameters()).dtype),
@@ -204,11 +205,11 @@ class TorchWorkload:
         )
 
     def _sample_set(self, split: Split) -> torch_parts.Samples:
-        return torch_parts.Samples(split, self._data.scaling, channels_last=self._spec.matched)
+        return torch_parts.Samples(split, self._data.scaling, channels_last=self._channels_last)
 
     def _input(self, images: Tensor) -> Tensor:
-        """[n, 3, height, width] where the model is; a matched model's channels lie last in memory."""
-        images = images.permute(0, 3, 1, 2) if self._spec.matched else images
+        """[n, 3, height, width] where the model is, whichever way they lie in memory."""
+        images = images.permute(0, 3, 1, 2) if self._channels_last else images
         dtype = torch.float64 if self._spec.precision == "fp64" else torch.float32
         return images.to(self._device, dtype, non_blocking=True)
 

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from toolkit.capture.workloads import ZOO
 from toolkit.capture.workloads.data import Scaling, Split
 from toolkit.capture.workloads.matched import weights
-from toolkit.spec import RunSpec
+from toolkit.spec import CHANNELS_LAST, RunSpec
 
 Batch = tuple[Tensor, Tensor]
 
@@ -117,6 +117,7 @@ def model(spec: RunSpec) -> nn.Module:
     if spec.matched:
         shapes = {name: tuple(tensor.shape) for name, tensor in state(made).items()}
         load(made, weights.initial(shapes, spec.seed))
+    if spec.layout == CHANNELS_LAST:
         made = made.to(memory_format=torch.channels_last)
     return made.double() if spec.precision == "fp64" else made
 

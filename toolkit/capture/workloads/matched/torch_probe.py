@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from toolkit.capture.workloads import pytorch, torch_parts
 from toolkit.capture.workloads.torch_parts import Batch
-from toolkit.spec import RunSpec
+from toolkit.spec import CHANNELS_LAST, RunSpec
 
 Array = NDArray[Any]
 
@@ -37,9 +37,9 @@ class TorchProbe:
         return self._workload.facts()
 
     def batches(self, epoch: int) -> Iterator[tuple[Array, Array]]:
-        """Out of the DataLoader, whose images lie channels last in matched mode."""
+        """Out of the DataLoader, which yields them as they lie in memory."""
         for images, labels in self._workload.train_batches(epoch):
-            yield images.numpy(), labels.numpy()
+            yield self._turned(images, (0, 2, 3, 1)).numpy(), labels.numpy()
 
     @torch.no_grad()
     def flops(self, batch: int) -> int:
@@ -84,7 +84,12 @@ class TorchProbe:
         self._workload.train_step(self._batch(images, labels))
 
     def _batch(self, images: Array, labels: Array) -> Batch:
-        return self._workload.to_device((torch.from_numpy(images), torch.from_numpy(labels)))
+        turned = self._turned(torch.from_numpy(images), (0, 3, 1, 2)).contiguous()
+        return self._workload.to_device((turned, torch.from_numpy(labels)))
+
+    def _turned(self, images: Tensor, axes: tuple[int, ...]) -> Tensor:
+        """Between channels last, as probes have it, and what the workload takes."""
+        return images if self._workload.facts()["layout"] == CHANNELS_LAST else images.permute(axes)
 
 
 def _array(tensor: Tensor) -> Array:

@@ -1,0 +1,552 @@
+"""Passes in containers for real: runs down to the report, what a container is from inside, and ends that are not well.
+
+What every finished run must fulfil is test_run's, and is asked of these runs too.
+"""
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import sysconfig
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import cifar
+from tests.test_cli import HWPROF, REPO, hwprof
+from tests.test_run import (  # noqa: F401 - pytest collects these tests here too, with the `finished` of this module
+    PATIENCE_S,
+    SMALL,
+    run,
+    status,
+    test_a_run_folder_is_whole,
+    test_a_run_is_trusted_and_its_figures_are_there,
+    test_analyses_run_again_from_raw,
+    test_every_report_says_where_it_ran,
+    test_ledgers_sum_exactly_and_hold_what_ran,
+    test_reports_read_what_was_stored,
+    test_the_trace_lies_on_the_run_s_clock,
+    test_what_this_machine_lacks_is_said_with_its_reason,
+    wait_for,
+)
+from toolkit.capture import containers, engines, images, keeper, preflight
+from toolkit.capture.containers import Container
+from toolkit.capture.engines import Engine, NoEngineError
+from toolkit.capture.samplers.nvml import Gpu
+from toolkit.errors import BAD_INPUT, HwprofError
+from toolkit.reports import summary_json, tensorboard_events
+from toolkit.spec import RunSpec
+
+DOCKER = "runtime=docker"
+STRANGER = 12345
+AS_STRANGER = ("setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}")
+ODD = 'of mine, "all": ü'
+MIB = 1 << 20
+
+# What a process inside can say of its own cage.
+LOOK = """
+import json, os, pathlib, socket
+def may_write(folder):
+    try:
+        path = pathlib.Path(folder, "hwprof-was-here")
+        path.write_text("")
+        path.unlink()
+        return True
+    except OSError:
+        return False
+def may_connect():
+    try:
+        socket.create_connection(("192.0.2.1", 80), 1).close()
+        return True
+    except OSError:
+        return False
+status = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines())
+places = ["/", "/etc", "/opt/hwprof", "/opt/hwprof/toolkit", "/usr", "/var", "/root", "/home", "/dev", "/sys"]
+places += ["/proc/sys/kernel", "/data", "/out", "/tmp", "/dev/shm"]
+print(json.dumps({
+    "user": [os.getuid(), os.getgid(), os.getgroups()],
+    "capabilities": {name: int(status[name], 16) for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")},
+    "no_new_privileges": status["NoNewPrivs"].strip(),
+    "interfaces": os.listdir("/sys/class/net"),
+    "connects": may_connect(),
+    "writable": [place for place in places if may_write(place)],
+    "variables": dict(os.environ),
+    "sockets": [str(path) for path in pathlib.Path("/").glob("*run/**/*.sock")],
+    "first_process": pathlib.Path("/proc/1/cmdline").read_bytes().split(b"\\0")[0].decode(),
+}))
+"""
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    """The docker engine that answers here."""
+    try:
+        return engines.find("docker")
+    except NoEngineError as error:
+        pytest.skip(f"needs a docker engine that answers: {error}")
+
+
+@pytest.fixture(scope="module", params=["torch", "tf"])
+def finished(request: pytest.FixtureRequest, engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of each framework in a container of docker's."""
+    return run(tmp_path_factory.mktemp("runs"), f"framework={request.param}", DOCKER)
+
+
+@pytest.fixture(scope="session")
+def image(engine: Engine) -> images.Image:
+    """The image of PyTorch for the CPU."""
+    return images.ensure(engine, images.Recipe("torch", "cpu"), say=lambda _: None)
+
+
+def caged(engine: Engine, image: images.Image, **settings: Any) -> Container:
+    """The container of a spec, on the CPU."""
+    return containers.settle(engine, image, RunSpec(**settings), gpus=(), variables={})
+
+
+def kept(container: Container, folder: Path, code: str, *, timeout_s: int = 600, grace_s: int = 0) -> dict[str, Any]:
+    """How a keeper says that a container with Python on `code` in it ended."""
+    command = containers.command(
+        container, name=(name := f"hwprof-test-{os.getpid()}"), folder=folder, inside=["-c", code]
+    )
+    order = keeper.Order(
+        str(container.engine),
+        container.engine.program,
+        name,
+        command,
+        str(folder),
+        container.lend_to,
+        timeout_s,
+        grace_s,
+    )
+    (folder / "container.json").write_text(json.dumps(order._asdict()))
+    arguments = [sys.executable, "-m", "toolkit.capture.keeper", folder / "container.json"]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE) as process:
+        process.wait(PATIENCE_S)
+    assert left(container.engine, name) == []
+    return dict(json.loads((folder / "outcome.json").read_text()))
+
+
+def left(engine: Engine, name: str) -> list[str]:
+    """Containers, running or not, whose name holds `name`."""
+    command = [engine.program, "ps", "--all", "--format", "{{.Names}}", "--filter", f"name={name}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+
+def start(runs: Path, *settings: str) -> subprocess.Popen[str]:
+    """A run in a container, too long to wait for."""
+    arguments = [f"--set={setting}" for setting in (*SMALL, "steps=100000", DOCKER, *settings)]
+    return subprocess.Popen([HWPROF, "run", "--runs", runs, *arguments], cwd=REPO, text=True, stderr=subprocess.PIPE)
+
+
+def training_container(runs: Path) -> str | None:
+    """The name of the container whose record shows training steps."""
+    records = list(runs.glob("*/raw/time/worker.jsonl"))
+    if not records or '"step"' not in records[0].read_text():
+        return None
+    return str(json.loads((records[0].parent / "container.json").read_text())["name"])
+
+
+# --- what a finished run says of its container
+
+
+def test_the_record_names_image_engine_and_limits(engine: Engine, finished: Path) -> None:
+    """The image by its id and labels, the lock by its hash, the limits as they hold inside; in every report."""
+    runtime = json.loads((finished / "run.json").read_text())["runtime"]
+    assert runtime["engine_version"] == engine.version
+    command = [engine.program, "image", "inspect", "--format", "{{.Id}}", runtime["image"]]
+    assert runtime["image_id"] == subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    assert runtime["image_labels"]["hwprof.lock_sha256"] == runtime["lock_sha256"]
+    facts = json.loads((finished / "raw" / "time" / "facts.json").read_text())
+    assert facts["cgroup"]["memory_bytes"] == runtime["limits"]["memory_bytes"]
+    assert facts["cgroup"]["processes"] == runtime["limits"]["processes"] == 4096
+    assert facts["shm_bytes"] == runtime["limits"]["shm_bytes"]
+    assert facts["cpus"] == len(runtime["limits"]["processors"])
+    shown = " ".join(hwprof("show", finished.name, "--runs", finished.parent).stdout.split())
+    for words in (f"docker {engine.version}", runtime["image"], runtime["image_id"][7:19], "4096 processes"):
+        assert words in shown
+    assert runtime["image_id"][7:] in tensorboard_events.text(finished)
+
+
+def test_every_file_is_the_caller_s(finished: Path) -> None:
+    """Whoever it was inside, nothing is left in the run folder that its owner could not remove."""
+    assert {path.lstat().st_uid for path in (finished, *finished.rglob("*"))} == {os.getuid()}
+    assert not list(finished.parent.glob(".*"))
+
+
+def test_the_container_s_own_use_is_sampled(finished: Path) -> None:
+    """Memory and processor of the control group, within their limits."""
+    samples = {sample.metric: sample for sample in summary_json.read(finished / "summary.json").samples}
+    limit = json.loads((finished / "run.json").read_text())["runtime"]["limits"]["memory_bytes"]
+    assert 0 < samples["cgroup_memory"].most <= limit
+    assert samples["cgroup_cpu"].most > 0
+
+
+def test_folders_of_any_name_can_be_mounted(engine: Engine, tmp_path: Path) -> None:
+    """Runs and dataset may lie where commas, quotes, colons and spaces are; the dataset is seen by its inner name."""
+    data = cifar.folder(tmp_path / f"data {ODD}", train=20, test=10)
+    settings = ["dataset=cifar10", f"data_dir={data}", "passes=time", "epochs=1", DOCKER]
+    folder = run(tmp_path / f"runs {ODD}", *settings)
+    assert json.loads((folder / "spec.json").read_text())["data_dir"] == str(data)
+    assert json.loads((folder / "raw" / "spec.json").read_text())["data_dir"] == "/data"
+    assert status(folder.parent)["status"] == "complete"
+
+
+def test_py_spy_attaches_inside(engine: Engine, tmp_path: Path) -> None:
+    """Without a capability where the kernel lets a process be read by its siblings."""
+    folder = run(tmp_path, "pyspy=true", "passes=profile", DOCKER)
+    assert (folder / "raw" / "profile" / "pyspy.json").exists()
+
+
+# --- what a container is from inside
+
+
+def test_a_container_is_a_cage(
+    engine: Engine, image: images.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its user, no network, nothing to write but the run folder and two temporary ones, no capability, no variable."""
+    data, runs, config = tmp_path / "data", tmp_path / "run", tmp_path / "config"
+    for folder in (data, runs, config):
+        folder.mkdir()
+    proxies = {"default": {"httpProxy": "http://user:password@proxy", "noProxy": "inner"}}
+    (config / "config.json").write_text(json.dumps({"proxies": proxies}))
+    monkeypatch.setenv("DOCKER_CONFIG", str(config))
+    monkeypatch.setenv("HWPROF_SECRET", "hunter2")
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    container = caged(engine, image, data_dir=str(data), limit_memory_mib=300, limit_processes=50, limit_processors=1)
+    keeper.lend(runs, container.lend_to)
+    command = containers.command(container, name=f"hwprof-test-{os.getpid()}", folder=runs, inside=["-c", LOOK])
+    told = subprocess.run([command[0], "run", "--rm", *command[2:]], capture_output=True, text=True, check=True)
+    seen = json.loads(told.stdout)
+    uid, gid = map(int, container.user.split(":"))
+    assert seen["user"] == [uid, gid, [gid]]
+    assert uid != 0
+    assert set(seen["capabilities"].values()) == {0}
+    assert seen["no_new_privileges"] == "1"
+    assert seen["interfaces"] in ([], ["lo"])
+    assert not seen["connects"]
+    assert seen["writable"] == ["/out", "/tmp", "/dev/shm"]  # noqa: S108 - the container's own
+    assert seen["sockets"] == []
+    assert seen["first_process"] == containers.PYTHON
+    assert seen["variables"]["OMP_NUM_THREADS"] == "3"
+    assert not {"HWPROF_SECRET", "DOCKER_HOST"} & seen["variables"].keys()
+    assert not [value for value in seen["variables"].values() if "password" in value or "hunter2" in value]
+
+
+def test_limits_hold_inside(engine: Engine, image: images.Image, tmp_path: Path) -> None:
+    """Memory, shared memory, processes and processors are what the spec says, as the container itself sees them."""
+    settings = {"limit_memory_mib": 300, "limit_shm_mib": 70, "limit_processes": 60, "limit_processors": 1}
+    found = preflight.check(caged(engine, image, **settings), tmp_path)
+    assert found["cgroup"]["memory_bytes"] == 300 * MIB
+    assert found["cgroup"]["processes"] == 60
+    assert found["shm_bytes"] == 70 * MIB
+    assert found["cpus"] == 1
+
+
+def test_a_gpu_that_the_engine_cannot_give_is_an_error(engine: Engine, image: images.Image, tmp_path: Path) -> None:
+    """Whether the engine says so or stays silent: the container does not see the GPU that it is to run on."""
+    gpu = Gpu(0, "Imagined GPU", "GPU-of-no-machine", None)
+    container = containers.settle(engine, image, RunSpec(), gpus=[gpu], variables={})
+    with pytest.raises(HwprofError) as refused:
+        preflight.check(container, tmp_path)
+    assert "device=cpu" in refused.value.remedy
+
+
+def test_a_dataset_that_the_container_s_user_cannot_read_is_an_error(
+    engine: Engine, image: images.Image, tmp_path: Path
+) -> None:
+    """Before the run, with the file and what to do."""
+    if os.getuid():
+        pytest.skip("who is not root is the same user inside")
+    data = cifar.folder(tmp_path / "data", train=20, test=10)
+    (data / "test_batch.bin").chmod(stat.S_IRUSR)
+    with pytest.raises(
+        HwprofError, match=r"User 65532 of the container cannot read test_batch\.bin of .*chmod -R o\+rX"
+    ):
+        preflight.check(caged(engine, image, data_dir=str(data)), tmp_path)
+
+
+# --- whom an engine works for, and what happens where it does not
+
+
+@pytest.fixture
+def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home for a user who is not root, and not in any group."""
+    if os.getuid():
+        pytest.skip("needs root, to be someone else")
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chown(home, STRANGER, STRANGER)
+    monkeypatch.setenv("HOME", str(home))
+    return home
+
+
+def as_stranger(*arguments: str | Path, groups: str) -> subprocess.CompletedProcess[str]:
+    """`hwprof` as that user, with these supplementary groups, by a Python that lies where others may go."""
+    whose = [*AS_STRANGER, f"--groups={groups}" if groups else "--clear-groups"]
+    again = "import subprocess, sys; subprocess.run([sys.executable, '-c', ''], check=True)"
+    system = Path("/usr/bin", f"python3.{sys.version_info.minor}")
+    for python in (sys.executable, system):
+        if subprocess.run([*whose, python, "-c", again], capture_output=True, check=False).returncode == 0:
+            places = os.pathsep.join([str(REPO), sysconfig.get_path("purelib")])
+            command = [*whose, python, "-c", "from toolkit.commands.cli import main; main()", *arguments]
+            variables = os.environ | {"PYTHONPATH": places}
+            return subprocess.run(command, cwd=REPO, env=variables, capture_output=True, text=True, check=False)
+    pytest.skip(f"{sys.executable} lies where others may not go, and there is no {system}")
+
+
+def socket_path() -> Path:
+    """Where docker's engine listens."""
+    return Path(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://"))
+
+
+def test_a_caller_who_is_not_root_gets_their_own_files(engine: Engine, image: images.Image, stranger: Path) -> None:
+    """Their user runs inside and owns every file; belonging to the socket's group is enough."""
+    group = str(socket_path().stat().st_gid)
+    settings = [f"--set={setting}" for setting in (*SMALL, "passes=time", "epochs=1", DOCKER)]
+    answer = as_stranger("run", "--runs", stranger / "runs", *settings, groups=group)
+    assert answer.returncode == 0, answer.stderr
+    (folder,) = (stranger / "runs").iterdir()
+    assert {path.lstat().st_uid for path in (folder, *folder.rglob("*"))} == {STRANGER}
+    assert json.loads((folder / "run.json").read_text())["runtime"]["user"] == f"{STRANGER}:{STRANGER}"
+
+
+def test_an_engine_without_permission_is_one_line(engine: Engine, stranger: Path) -> None:
+    """In docker's own words, with the remedy; exit code 2, and nothing begun."""
+    settings = [f"--set={setting}" for setting in (*SMALL, DOCKER)]
+    answer = as_stranger("run", "--runs", stranger / "runs", *settings, groups="")
+    assert answer.returncode == BAD_INPUT
+    (line,) = (line for line in answer.stderr.splitlines() if line.startswith("hwprof:"))
+    assert "permission denied" in line
+    assert "add the user to the group docker" in line
+    assert not (stranger / "runs").exists()
+
+
+def test_without_an_engine_docker_is_an_error_and_auto_is_local(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was asked for by name is not replaced; auto says why it takes the local environment."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    answer = hwprof("run", "--runs", tmp_path / "runs", *(f"--set={setting}" for setting in (*SMALL, DOCKER)))
+    assert answer.returncode == BAD_INPUT
+    assert answer.stderr.splitlines()[-1].startswith("hwprof: docker: not installed. Install docker, or use runtime=l")
+    folder = run(tmp_path / "runs", "passes=time", "epochs=1", "runtime=auto")
+    runtime = json.loads((folder / "run.json").read_text())["runtime"]
+    assert (runtime["name"], runtime["asked"], runtime["fallbacks"]) == ("local", "auto", [])
+    assert runtime["why"] == "Runtime local (auto: docker: not installed; podman: not installed)."
+
+
+def test_an_image_that_cannot_be_had(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither there nor to be built, as without a network: an error for docker, a fallback in every report for auto."""
+    monkeypatch.setenv(images.BASE_VARIABLE, "registry.invalid/no/such:image")
+    answer = hwprof("run", "--runs", tmp_path / "runs", *(f"--set={setting}" for setting in (*SMALL, DOCKER)))
+    assert answer.returncode != 0
+    last = answer.stderr.splitlines()[-1]
+    assert last.startswith("hwprof: ")
+    assert "registry.invalid/no/such:image" in last
+    assert "HWPROF_BASE_IMAGE" in last
+    folder = run(tmp_path / "runs", "passes=time", "epochs=1", "runtime=auto")
+    runtime = json.loads((folder / "run.json").read_text())["runtime"]
+    assert runtime["name"] == "local"
+    (fallback,) = runtime["fallbacks"]
+    assert fallback.startswith(f"The local environment stands in for {engine}: ")
+    assert "registry.invalid/no/such:image" in fallback
+    shown = " ".join(hwprof("show", "last", "--runs", folder.parent).stdout.split())
+    assert "fallback: The local environment stands in" in shown
+    assert "stands in for docker" in tensorboard_events.text(folder)
+
+
+# --- ends that are not well
+
+
+def test_a_worker_killed_for_memory_is_out_of_memory(engine: Engine, tmp_path: Path) -> None:
+    """The supervisor inside lives on, and tells it by the container's own count of such kills."""
+    settings = ["limit_memory_mib=800", "batch=4096", "image_size=64", "passes=time", DOCKER]
+    folder = run(tmp_path, *settings, code=1)
+    ended = status(tmp_path)
+    assert (ended["status"], ended["reason"]) == (
+        "out_of_memory", "time pass: the kernel killed the worker for memory",
+    )  # fmt: skip
+    assert left(engine, folder.name) == []
+
+
+def test_a_first_process_killed_for_memory_is_out_of_memory(
+    engine: Engine, image: images.Image, tmp_path: Path
+) -> None:
+    """Nobody inside is left to tell it: the engine does."""
+    code = "import mmap; hog = mmap.mmap(-1, 1 << 30); hog.write(bytes(1 << 30))"
+    ended = kept(caged(engine, image, limit_memory_mib=100), tmp_path, code)
+    assert (ended["status"], ended["reason"]) == ("out_of_memory", "the kernel killed the container for memory")
+
+
+def test_too_little_memory_to_begin_with_is_said_before_the_run(engine: Engine, tmp_path: Path) -> None:
+    """A limit in which not even Python starts ends in one line, without a run."""
+    settings = [f"--set={setting}" for setting in (*SMALL, DOCKER, "limit_memory_mib=6")]
+    answer = hwprof("run", "--runs", tmp_path, *settings)
+    assert answer.returncode == 1
+    assert "the kernel killed the container for memory" in answer.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_container_that_someone_kills_is_recorded_as_killed(engine: Engine, tmp_path: Path) -> None:
+    """`docker kill`: what was recorded is kept, the epoch is marked incomplete, and nothing is left."""
+    process = start(tmp_path)
+    name = wait_for(lambda: training_container(tmp_path))
+    subprocess.run([engine.program, "kill", name], check=True, capture_output=True)
+    _, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1
+    assert "killed: time pass: the container was killed by SIGKILL" in errors.splitlines()[-1]
+    assert status(tmp_path)["status"] == "killed"
+    summary = summary_json.read(next(tmp_path.glob("*/summary.json")))
+    assert [epoch.complete for epoch in summary.epochs] == [False]
+    assert left(engine, name) == []
+
+
+def test_a_container_that_someone_stops_ends_in_order(engine: Engine, tmp_path: Path) -> None:
+    """`docker stop` reaches the first process: the worker closes its record, and the run is interrupted."""
+    process = start(tmp_path)
+    name = wait_for(lambda: training_container(tmp_path))
+    subprocess.run([engine.program, "stop", name], check=True, capture_output=True)
+    process.communicate(timeout=PATIENCE_S)
+    assert status(tmp_path)["status"] == "interrupted"
+    assert next(tmp_path.glob("*/raw/time/worker.jsonl")).read_text().splitlines()[-1].startswith('["clock"')
+    assert left(engine, name) == []
+
+
+def test_a_container_that_hangs_is_ended_from_outside(engine: Engine, image: images.Image, tmp_path: Path) -> None:
+    """A first process that heeds neither its time limit nor any signal."""
+    code = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: signal.pause()"
+    ended = kept(caged(engine, image), tmp_path, code, timeout_s=1)
+    assert ended["status"] == "timed_out"
+    assert ended["reason"] == "it ran past timeout_s=1 and did not end by itself"
+
+
+def test_a_run_past_its_time_is_ended_inside(engine: Engine, tmp_path: Path) -> None:
+    """timeout_s ends the pass as it does locally."""
+    folder = run(tmp_path, "steps=100000", "timeout_s=8", DOCKER, code=1)
+    assert json.loads((folder / "run.json").read_text())["status"] == "timed_out"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_no_container(number: signal.Signals, engine: Engine, tmp_path: Path) -> None:
+    """Exit code 130, status interrupted, a readable report, and no container."""
+    process = start(tmp_path, "passes=time")
+    name = wait_for(lambda: training_container(tmp_path))
+    os.kill(process.pid, number)
+    _, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130
+    assert "interrupted" in errors.splitlines()[-1]
+    assert status(tmp_path)["status"] == "interrupted"
+    assert hwprof("show", "last", "--runs", tmp_path).returncode == 0
+    assert left(engine, name) == []
+
+
+def test_a_dead_launcher_takes_its_container_with_it(engine: Engine, tmp_path: Path) -> None:
+    """Killed hard, it leaves no container and no file of another user, and its run shows as incomplete."""
+    process = start(tmp_path)
+    name = wait_for(lambda: training_container(tmp_path))
+    process.kill()
+    process.communicate()
+    assert wait_for(lambda: not left(engine, name))
+    assert wait_for(lambda: {path.lstat().st_uid for path in tmp_path.rglob("*")} == {os.getuid()})
+    (listed,) = json.loads(hwprof("list", "--runs", tmp_path, "--json").stdout)
+    assert listed["status"] == "incomplete"
+
+
+def test_a_full_disk_ends_the_run_with_one_clear_line(engine: Engine, tmp_path: Path) -> None:
+    """As locally: the line names the folder, and no container is left."""
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=120k", "tmpfs", tmp_path], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("a small disk can be mounted by root only")
+    try:
+        settings = [f"--set={setting}" for setting in (*SMALL, "steps=100000", DOCKER)]
+        answer = hwprof("run", "--runs", tmp_path, *settings)
+        assert answer.returncode == 1
+        assert "no space left in" in answer.stderr.splitlines()[-1].lower()
+        assert "Traceback" not in answer.stderr
+        (folder,) = tmp_path.iterdir()
+        assert left(engine, folder.name) == []
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+class Relay:
+    """Stands between docker's client and its engine, and can go away as an engine does that dies."""
+
+    def __init__(self, path: Path, engine: Path) -> None:
+        self._engine = engine
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.bind(str(path))
+        self._server.listen()
+        self._open = [self._server]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._server.accept()
+            except OSError:
+                return
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(str(self._engine))
+            self._open += [client, server]
+            for pair in ((client, server), (server, client)):
+                threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
+
+    @staticmethod
+    def _pass_on(source: socket.socket, target: socket.socket) -> None:
+        try:
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            return
+
+    def close(self) -> None:
+        """Drops every connection, and takes no more."""
+        for each in self._open:
+            try:
+                each.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
+            finally:
+                each.close()
+
+
+@pytest.fixture
+def relay(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
+    """An engine's address that can be made to die."""
+    # a socket's path has 107 bytes at most
+    short = Path(f"/tmp/hwprof-relay-{os.getpid()}")  # noqa: S108 - removed below
+    relayed = Relay(short, socket_path())
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{short}")
+    yield relayed
+    relayed.close()
+    short.unlink()
+
+
+def test_an_engine_that_dies_in_mid_run_is_recorded(
+    engine: Engine, relay: Relay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run failed, in the client's own words; its record is kept, and what ran in the container ends too."""
+    process = start(tmp_path)
+    name = wait_for(lambda: training_container(tmp_path))
+    relay.close()
+    _, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1
+    assert f"failed: time pass: {engine} lost the container: " in errors.splitlines()[-1]
+    assert status(tmp_path)["status"] == "failed"
+    assert summary_json.read(next(tmp_path.glob("*/summary.json"))).steps[0].steps > 0
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{relay._engine}")
+    command = [engine.program, "ps", "--quiet", "--filter", f"name={name}"]
+    assert wait_for(lambda: not subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    subprocess.run([engine.program, "rm", "--force", name], check=True, capture_output=True)

@@ -1,0 +1,97 @@
+"""What a supervisor and a keeper say of ends that nobody told them of, and how they are asked to end."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.test_cli import REPO
+from toolkit.capture import supervise
+from toolkit.capture.keeper import State, death
+from toolkit.spec import RunSpec
+
+# A process that adopts orphans, as the first one of a container does, and leaves none of them as a zombie.
+ADOPT = """
+import ctypes, os, subprocess, sys, time
+from toolkit.capture.supervise import _reap
+PR_SET_CHILD_SUBREAPER = 36
+ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+ours = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+orphan = "import os\\npid = os.fork()\\nprint(pid) if pid else os._exit(0)"
+told = int(subprocess.run([sys.executable, "-c", orphan], stdout=subprocess.PIPE, check=True).stdout)
+while os.path.exists(f"/proc/{told}"):
+    _reap({ours.pid})
+    time.sleep(0.01)
+ours.stdin.close()
+os.waitid(os.P_PID, ours.pid, os.WEXITED | os.WNOWAIT)
+_reap({ours.pid})
+print(ours.wait())
+"""
+OWN = {"status": "complete", "reason": None, "exit_code": 0}
+STOPPED = supervise.stopped()
+
+
+def gone(exit_code: int, *, out_of_memory: bool = False, error: str = "") -> State:
+    """What an engine knows of a container that ended so."""
+    return State("id", exit_code, out_of_memory, error)
+
+
+def test_orphans_are_reaped_and_children_left_alone() -> None:
+    """What ends without a parent is gone from the process table; the supervisor's own keep their exit code."""
+    done = subprocess.run(
+        [sys.executable, "-c", ADOPT], cwd=REPO, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "0"
+
+
+@pytest.mark.parametrize(
+    ("returncode", "for_memory", "status", "reason"),
+    [
+        (-9, True, "out_of_memory", "the kernel killed the worker for memory"),
+        (-9, False, "killed", "the worker was killed by SIGKILL"),
+        (-9, None, "killed", "the worker was killed by SIGKILL, whether for memory is not known here"),
+        (-11, True, "killed", "the worker was killed by SIGSEGV"),
+        (-11, None, "killed", "the worker was killed by SIGSEGV"),
+        (3, True, "failed", "the worker exited with code 3"),
+    ],
+)
+def test_a_worker_s_death(returncode: int, for_memory: bool | None, status: str, reason: str) -> None:  # noqa: FBT001 - a parameter
+    """Memory is the cause only where the control group says so, and unknown where it says nothing."""
+    said = supervise._death(returncode, killed_for_memory=for_memory)
+    assert (said["status"], said["reason"]) == (status, reason)
+
+
+@pytest.mark.parametrize(
+    ("state", "own", "status", "reason"),
+    [
+        (gone(0), OWN, "complete", None),
+        (None, OWN, "complete", None),
+        (gone(130), STOPPED, "interrupted", "stopped on request"),
+        (None, STOPPED, "failed", "docker 9 lost the container: last words"),
+        (None, None, "failed", "docker 9 lost the container: last words"),
+        (gone(137, out_of_memory=True), None, "out_of_memory", "the kernel killed the container for memory"),
+        (gone(137), None, "killed", "the container was killed by SIGKILL"),
+        (gone(127, error="no python"), None, "failed", "docker 9 could not start the container: no python"),
+        (gone(1), None, "failed", "the container ended with code 1: last words"),
+    ],
+)  # fmt: skip
+def test_a_container_s_death(
+    state: State | None, own: dict[str, Any] | None, status: str, reason: str | None
+) -> None:  # fmt: skip
+    """Its supervisor's own words count, but for a stop that nobody asked for; then the engine's; then its client's."""
+    said = death("docker 9", state, own, "last words")
+    assert (said["status"], said["reason"]) == (status, reason)
+
+
+def test_a_file_stops_a_pass_as_a_signal_does(tmp_path: Path) -> None:
+    """Where the engine is gone the run folder is all that launcher and supervisor share; the file goes in the end."""
+    spec = tmp_path / "spec.json"
+    spec.write_text(RunSpec().as_json())
+    (tmp_path / supervise.STOP).touch()
+    command = [sys.executable, "-m", "toolkit.capture.supervise", spec, "time", "cpu", tmp_path]
+    with subprocess.Popen(command, cwd=REPO, stdin=subprocess.PIPE) as process:
+        process.wait(120)
+    assert process.returncode == STOPPED["exit_code"]
+    assert not (tmp_path / supervise.STOP).exists()

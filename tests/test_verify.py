@@ -1,0 +1,116 @@
+"""Matched models: the same in every framework, and a wrong constant is caught and named."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.workers import REPO, small, work
+from toolkit.analyses.verification import Verdict, verdicts
+from toolkit.capture.verify import Probed, Told, identity, probe_all
+from toolkit.spec import FRAMEWORKS, RunSpec
+
+HWPROF = Path(sys.executable).with_name("hwprof")
+OTHERS = [name for name in FRAMEWORKS if name != "torch"]
+# Over 100 steps of the small CNN in float32 the mean losses of ten steps each stay this close.
+LOSS_TOLERANCE = 1e-3
+
+
+def failing(verdict: Verdict) -> list[tuple[str, str | None]]:
+    """Quantity and worst tensor of each check in float64 that failed, in the order of the table."""
+    return [(check.quantity, check.tensor) for check in verdict.checks if check.agrees is False]
+
+
+def tampered(folder: Path, file: str, right: str, wrong: str) -> Path:
+    """A copy of the sources in which one constant of a matched definition is another."""
+    shutil.copytree(REPO / "toolkit", folder / "toolkit", ignore=shutil.ignore_patterns("__pycache__"))
+    path = folder / "toolkit" / "capture" / "workloads" / "matched" / file
+    text = path.read_text()
+    assert text.count(right) == 1
+    path.write_text(text.replace(right, wrong))
+    return folder
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("model", ["cifar_cnn", "resnet18", "mobilenet_v2"])
+def test_matched_models_are_the_same_in_every_framework(model: str, tmp_path: Path) -> None:
+    """`hwprof verify` finds parameters, FLOPs, batches, gradients and trained weights equal within rounding."""
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run([HWPROF, "verify", model, "--json"], capture_output=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    told = json.loads(done.stdout)
+    assert [verdict["framework"] for verdict in told] == OTHERS
+    for verdict in told:
+        assert verdict["agrees"]
+        assert {check["precision"] for check in verdict["checks"]} == {"fp64", "fp32"}
+        # What is no more than one pass forward and back is compared for real, whatever rounding makes of ten steps.
+        early = [check for check in verdict["checks"] if check["quantity"] in ("inference", "forward", "gradients")]
+        assert all(check["agrees"] is True for check in early)
+    assert len(list((tmp_path / "hwprof" / "verified").glob("*.json"))) == len(OTHERS)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("file", "right", "wrong", "first"),
+    [
+        ("keras_layers.py", "BATCH_NORM_EPSILON = 1e-5", "BATCH_NORM_EPSILON = 1e-3", "inference"),
+        ("keras_layers.py", "BATCH_NORM_MOMENTUM = 0.9", "BATCH_NORM_MOMENTUM = 0.99", "statistics"),
+        ("keras_layers.py", "ADAM_EPSILON = 1e-8", "ADAM_EPSILON = 1e-7", "weights_1"),
+        ("keras_models.py", "MaxPooling2D(3, 2)", "MaxPooling2D(3, 1)", "inference"),
+    ],
+    ids=["epsilon", "momentum", "Adam's epsilon", "stride"],
+)  # fmt: skip
+def test_a_wrong_constant_is_caught_and_named(file: str, right: str, wrong: str, first: str, tmp_path: Path) -> None:
+    """The first quantity that it changes is the first that fails, with a tensor's name."""
+    sources = tampered(tmp_path, file, right, wrong)
+    spec = RunSpec(model="resnet18", framework="tf", loop="custom")
+    (verdict,) = verdicts("resnet18", probe_all(spec, ["tf"], say=lambda _: None, sources=sources))
+    assert not verdict.agrees
+    quantity, tensor = failing(verdict)[0]
+    assert quantity == first
+    assert tensor
+
+
+@pytest.mark.e2e
+def test_matched_training_follows_the_same_losses(tmp_path: Path) -> None:
+    """A hundred steps on the same data: every ten steps' mean loss agrees across the frameworks."""
+    losses = {}
+    for framework in FRAMEWORKS:
+        folder = tmp_path / framework
+        folder.mkdir()
+        spec = small(framework, "custom", batch=32, steps=10, epochs=10, infer_repeats=0)
+        losses[framework] = work(folder, spec, "time").scalars("train_loss")
+    assert len(losses["torch"]) == 10
+    assert losses["torch"][-1] < losses["torch"][0] / 2
+    for framework in OTHERS:
+        assert losses[framework] == pytest.approx(losses["torch"], abs=LOSS_TOLERANCE)
+
+
+def test_a_verdict_holds_for_what_it_was_made_of() -> None:
+    """Another model, size, optimizer or framework is another identity; batch size and seed are not."""
+    base = RunSpec(model="resnet18")
+    names = [RunSpec(model="resnet50"), RunSpec(model="resnet18", image_size=64), RunSpec(optimizer="sgd")]
+    assert len({identity(spec, "tf") for spec in (base, *names)} | {identity(base, "torch")}) == 5
+    assert identity(base, "tf") == identity(RunSpec(model="resnet18", batch=1, seed=3), "tf")
+
+
+def told(framework: str, precision: str, difference: float | None) -> Told:
+    """A probe with one tensor in one quantity."""
+    row = {"quantity": "gradients", "name": "w", "rms_difference": difference, "rms": 1.0}
+    facts = {"facts": {"parameters": 1}, "flops": 1, "tensors": {}, "initial_sha256": "0", "batches_sha256": []}
+    return Told(framework, precision, facts | {"rows": [row]})
+
+
+@pytest.mark.parametrize(
+    ("rounding", "difference", "agrees"),
+    [(1e-15, 1e-9, True), (1e-15, 1e-7, False), (1e-8, 1e-7, True), (0.1, 5.0, None), (1e-15, None, False)],
+)
+def test_tolerance_is_what_rounding_makes(rounding: float, difference: float | None, agrees: bool | None) -> None:  # noqa: FBT001 - a table's column
+    """A tensor may differ by 30 times the reference's own rounding; NaN agrees with nothing; chaos shows nothing."""
+    others = (told("torch", "fp32", 1e-7), told("tf", "fp64", difference), told("tf", "fp32", 1e-7))
+    (verdict,) = verdicts("m", Probed(told("torch", "fp64", 0.0), told("torch", "fp64", rounding), others))
+    assert verdict.checks[0].agrees is agrees

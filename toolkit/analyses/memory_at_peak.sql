@@ -1,0 +1,65 @@
+-- What each allocator held when most was in use, by what had asked for it: an operator, or in snapshots a Python frame.
+-- PyTorch's allocations are those of the innermost operator around them on their thread that does more than allocate
+-- (aten::empty and its like do not); in TensorFlow's names the numbers of layers stand as *. The bytes sum to what was in use exactly, but where that is relative. Nothing of an
+-- allocator whose trace tells no addresses, because it does not tell which blocks are freed.
+-- trace: number of the trace
+-- pass_name: time or profile
+-- device: `cpu`, or the number that the trace gives
+-- allocator: as the trace names it
+-- asked_by: operator or frame; NULL where the trace does not tell
+-- seen: false for what was allocated before the trace's first event
+-- blocks: how many; NULL where only their sum is known
+-- bytes: their sum
+WITH levels AS MATERIALIZED (FROM @memory_levels),
+peaks AS (
+    SELECT series, max_by(event, (in_use_bytes, -event)) AS peak_event, max(in_use_bytes) AS peak_bytes
+    FROM levels WHERE in_use_bytes IS NOT NULL GROUP BY series
+    -- the addresses and sizes of all blocks, or of none
+    HAVING count(*) FILTER (action IN ('alloc', 'free') AND (address IS NULL OR bytes IS NULL)) = 0
+),
+lives AS (
+    SELECT *, lead(event) OVER (PARTITION BY series, address ORDER BY event) AS next_event
+    FROM levels WHERE action IN ('alloc', 'free')
+),
+alive AS (
+    SELECT lives.* FROM lives JOIN peaks USING (series)
+    WHERE action = 'alloc' AND event <= peak_event AND coalesce(next_event > peak_event, true)
+),
+-- Blocks that a snapshot holds and whose allocation its history does not reach.
+held AS (
+    SELECT DISTINCT series, blocks.address, blocks.requested_bytes AS bytes, frame
+    FROM blocks JOIN (SELECT DISTINCT trace, device, series FROM levels WHERE basis = 'placed') USING (trace, device)
+    ANTI JOIN lives USING (series, address)
+),
+operators AS (
+    SELECT trace, thread, name, ts_ns, ts_ns + dur_ns AS end_ns FROM slices
+    WHERE kind = 'op' AND dur_ns IS NOT NULL AND thread IN (SELECT thread FROM alive)
+        AND NOT regexp_matches(name, '^aten::(empty|new_empty|resize_|zeros|new_zeros|ones|new_ones|full|new_full)')
+),
+asked AS (
+    SELECT alive.series, alive.event, max_by(operators.name, (operators.ts_ns, -operators.end_ns)) AS operator
+    FROM alive JOIN operators ON alive.trace = operators.trace AND alive.thread = operators.thread
+        AND alive.ts_ns >= operators.ts_ns AND alive.ts_ns < operators.end_ns
+    WHERE alive.frame IS NULL AND alive.op IS NULL
+    GROUP BY ALL
+),
+found AS (
+    SELECT series, coalesce(frame, regexp_replace(op, '_\d+', '_*', 'g'), operator) AS asked_by, true AS seen,
+        count(*) AS blocks, sum(bytes) AS bytes
+    FROM alive LEFT JOIN asked USING (series, event) GROUP BY ALL
+    UNION ALL
+    SELECT series, frame, false, count(*), sum(bytes) FROM held GROUP BY ALL
+),
+rest AS (
+    SELECT series, NULL AS asked_by, false AS seen, NULL AS blocks,
+        peak_bytes - coalesce((SELECT sum(bytes) FROM found WHERE found.series = peaks.series), 0) AS bytes
+    FROM peaks WHERE series NOT IN (SELECT series FROM levels WHERE basis = 'relative')
+),
+parts AS (
+    SELECT series, asked_by, seen,
+        CASE WHEN bool_and(blocks IS NOT NULL) THEN sum(blocks)::BIGINT END AS blocks, sum(bytes)::BIGINT AS bytes
+    FROM (FROM found UNION ALL (FROM rest WHERE bytes <> 0)) GROUP BY series, asked_by, seen
+)
+SELECT trace, pass_name, device, allocator, asked_by, seen, blocks, bytes
+FROM parts JOIN (SELECT DISTINCT series, trace, pass_name, device, allocator FROM levels) USING (series)
+ORDER BY series, bytes DESC, asked_by NULLS LAST

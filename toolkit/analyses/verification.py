@@ -1,0 +1,152 @@
+"""Whether matched workloads are the same: probes of several frameworks held to each other, with stated tolerances.
+
+A tensor's error is the size (root mean square) of its difference from the reference, PyTorch in float64, by the size of
+the reference's own; of weights after a step, by how far the reference's moved. What is below a millionth of the
+quantity's largest tensor is held to that millionth: a gradient that is 0 but for rounding has no size of its own.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from toolkit.capture.verify import Probed, Told
+
+# No definition differs by less than this, and no order of summation makes more of one forward or backward pass.
+FP64_TOLERANCE = 1e-8
+FP32_TOLERANCE = 1e-5
+# How much further than the reference from itself another framework may be: its sums are in another order too.
+ROUNDING_FACTOR = 30.0
+# From here on rounding alone may have changed everything, and a comparison says nothing.
+CHAOS = 0.5
+FLOOR = 1e-6
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One quantity of one framework: its worst tensor and that one's error beside what is tolerated.
+
+    `agrees` is None where rounding alone explains any difference, which then shows nothing.
+    """
+
+    framework: str
+    precision: str
+    quantity: str
+    tensor: str | None
+    error: float | None
+    tolerance: float
+    agrees: bool | None
+
+
+class Equal(msgspec.Struct, frozen=True):
+    """Something that has no tolerance: the reference's and the framework's."""
+
+    framework: str
+    what: str
+    reference: str
+    here: str
+
+    @property
+    def agrees(self) -> bool:
+        """Whether they are the same."""
+        return self.reference == self.here
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What was held to what in one framework."""
+
+    framework: str
+    model: str
+    agrees: bool
+    equal: list[Equal]
+    checks: list[Check]
+
+
+def verdicts(model: str, probed: Probed) -> list[Verdict]:
+    """One verdict for each framework but the reference's, whose own float32 tells what rounding makes there."""
+    found: dict[str, list[Told]] = {}
+    for told in probed.others:
+        found.setdefault(told.framework, []).append(told)
+    (single,) = found.pop(probed.reference.framework)
+    rounding = {"fp64": _errors(probed.itself), "fp32": _errors(single)}
+    return [_verdict(model, framework, probed.reference, tells, rounding) for framework, tells in found.items()]
+
+
+def _verdict(
+    model: str, framework: str, reference: Told, tells: list[Told], rounding: dict[str, dict[str, tuple[float, str]]]
+) -> Verdict:
+    equal = _equal(framework, reference.probe, tells[0].probe)
+    checks = [check for told in tells for check in _checks(told, rounding[told.precision])]
+    agrees = all(each.agrees for each in equal) and all(each.agrees is not False for each in checks)
+    return Verdict(framework, model, agrees, equal, checks)
+
+
+def _equal(framework: str, there: dict[str, Any], here: dict[str, Any]) -> list[Equal]:
+    def count(probe: dict[str, Any]) -> str:
+        return f"{probe['facts']['parameters']:,}"
+
+    return [
+        Equal(framework, "parameters", count(there), count(here)),
+        Equal(framework, "FLOPs of a forward pass", f"{there['flops']:,}", f"{here['flops']:,}"),
+        Equal(framework, "names and shapes of tensors", _short(there["tensors"]), _short(here["tensors"])),
+        Equal(framework, "initial weights", there["initial_sha256"][:12], here["initial_sha256"][:12]),
+        Equal(framework, "batches and their order", _short(there["batches_sha256"]), _short(here["batches_sha256"])),
+    ]
+
+
+def _short(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _checks(told: Told, rounding: dict[str, tuple[float, str]]) -> list[Check]:
+    least = FP64_TOLERANCE if told.precision == "fp64" else FP32_TOLERANCE
+    checks = []
+    for quantity, (error, tensor) in _errors(told).items():
+        tolerance = max(least, ROUNDING_FACTOR * rounding[quantity][0])
+        agrees = error <= tolerance if tolerance < CHAOS else None
+        checks.append(Check(told.framework, told.precision, quantity, tensor, error, tolerance, agrees))
+    return checks
+
+
+def _errors(told: Told) -> dict[str, tuple[float, str]]:
+    """By quantity: the error of its worst tensor, and that one's name. NaN and infinity are an infinite error."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for row in told.probe["rows"]:
+        rows.setdefault(row["quantity"], []).append(row)
+    return {quantity: max(_error(row, _floor(group)) for row in group) for quantity, group in rows.items()}
+
+
+def _floor(rows: list[dict[str, Any]]) -> float:
+    return FLOOR * max(row["rms"] or 0.0 for row in rows)
+
+
+def _error(row: dict[str, Any], floor: float) -> tuple[float, str]:
+    if row["rms_difference"] is None or row["rms"] is None:
+        return float("inf"), row["name"]
+    # No difference from nothing is none.
+    size = max(row["rms"], floor)
+    return (row["rms_difference"] / size if size else row["rms_difference"]), row["name"]
+
+
+def keep(identity: str, verdict: Verdict) -> None:
+    """Remembers a verdict under what it depends on (`toolkit.capture.verify.identity`)."""
+    path = _path(identity)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(msgspec.json.encode(verdict))
+    partial.replace(path)
+
+
+def kept(identity: str) -> Verdict | None:
+    """The verdict remembered under `identity`, or None."""
+    try:
+        return msgspec.json.decode(_path(identity).read_bytes(), type=Verdict)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _path(identity: str) -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "hwprof" / "verified" / f"{identity}.json"

@@ -1,0 +1,118 @@
+"""The control group that this process is in: limits, use, and how often the kernel killed in it for memory.
+
+Versions 1 and 2, by cgroups(7): /proc/self/cgroup names the group, /proc/self/mountinfo the place of its files. In a
+container that is the container's own group; outside it may hold other processes too. What it does not tell is None.
+"""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+MOUNTS = Path("/proc/self/mountinfo")
+GROUPS = Path("/proc/self/cgroup")
+# Version 1 says "no limit" as the largest number of pages that fits, by the size of a page.
+UNLIMITED_BYTES = 1 << 62
+
+
+class Limits(NamedTuple):
+    """What the group may use: bytes of memory, processors' worth of time, processes and threads; None: no limit."""
+
+    memory_bytes: int | None
+    processors: float | None
+    processes: int | None
+
+
+class Use(NamedTuple):
+    """What the group uses: bytes of memory, the page cache among them, and processor time so far."""
+
+    memory_bytes: int | None
+    cpu_ns: int | None
+
+
+class Group:
+    """The files of one process's control group, for each controller in whichever version has it."""
+
+    def __init__(self, *, mounts: Path = MOUNTS, groups: Path = GROUPS) -> None:
+        found = _hierarchies(groups.read_text(encoding="utf-8"), mounts.read_text(encoding="utf-8"))
+        self._v1, self._v2 = found, found.get("")
+
+    @property
+    def version(self) -> int | None:
+        """The version that has the memory controller; None where there is none."""
+        return 1 if "memory" in self._v1 else 2 if self._v2 else None
+
+    def limits(self) -> Limits:
+        """What holds now."""
+        memory = _number(self._text("memory", "memory.limit_in_bytes", "memory.max"))
+        return Limits(
+            memory_bytes=memory if memory is None or memory < UNLIMITED_BYTES else None,
+            processors=self._processors(),
+            processes=_number(self._text("pids", "pids.max", "pids.max")),
+        )
+
+    def use(self) -> Use:
+        """What is used now."""
+        v1_cpu = _number(self._text("cpuacct", "cpuacct.usage", None))
+        v2_cpu = _entry(self._text("cpu", None, "cpu.stat"), "usage_usec")
+        return Use(
+            memory_bytes=_number(self._text("memory", "memory.usage_in_bytes", "memory.current")),
+            cpu_ns=v1_cpu if v2_cpu is None else v2_cpu * 1000,
+        )
+
+    def out_of_memory_kills(self) -> int | None:
+        """Processes of the group, and of groups in it under version 2, that the kernel has killed for memory."""
+        return _entry(self._text("memory", "memory.oom_control", "memory.events"), "oom_kill")
+
+    def _processors(self) -> float | None:
+        quota = _number(self._text("cpu", "cpu.cfs_quota_us", None))
+        period = _number(self._text("cpu", "cpu.cfs_period_us", None))
+        if together := self._text("cpu", None, "cpu.max"):
+            quota, period = map(_number, together.split())
+        return quota / period if quota and quota > 0 and period else None
+
+    def _text(self, controller: str, v1_name: str | None, v2_name: str | None) -> str | None:
+        """The content of a controller's file, whichever version has the controller."""
+        folder, name = (self._v1[controller], v1_name) if controller in self._v1 else (self._v2, v2_name)
+        if folder is None or name is None:
+            return None
+        try:
+            return (folder / name).read_text(encoding="ascii")
+        except OSError:
+            return None
+
+
+def _hierarchies(groups: str, mounts: str) -> dict[str, Path]:
+    """Controller -> the folder of the process's group; version 2's stands under the empty name."""
+    places = {}
+    for line in groups.splitlines():
+        number, controllers, group = line.split(":", 2)
+        for controller in [""] if number == "0" else controllers.split(","):
+            folder = _mounted(mounts, controller, group)
+            if folder is not None:
+                places[controller] = folder
+    return places
+
+
+def _mounted(mounts: str, controller: str, group: str) -> Path | None:
+    """Where `group` of a controller's hierarchy lies in the file system, if the part of it that is mounted holds it."""
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        root, point = before.split()[3:5]
+        kind, _, options = after.split()[:3]
+        if (kind == "cgroup2") if controller == "" else (kind == "cgroup" and controller in options.split(",")):
+            inside = os.path.relpath(group, root)
+            if not inside.startswith(".."):
+                return Path(point, inside)
+    return None
+
+
+def _number(text: str | None) -> int | None:
+    """The number of a file that holds one; None for `max`, which is no limit."""
+    text = (text or "").strip()
+    return int(text) if text.lstrip("-").isdigit() else None
+
+
+def _entry(text: str | None, name: str) -> int | None:
+    """One number of a file of `name number` lines."""
+    found = [line.split()[1] for line in (text or "").splitlines() if line.split()[:1] == [name]]
+    return int(found[0]) if found else None

@@ -1,0 +1,114 @@
+"""How the terminal reports show memory: each allocator over time, and what it held at its peak."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.table import Table
+
+from toolkit.analyses.memory import MemorySeries
+from toolkit.analyses.traces import Allocator, Memory, Segments
+from toolkit.reports.tables import (
+    Cropped,
+    Sparkline,
+    bar,
+    mebibytes,
+    milliseconds,
+    percent,
+    share,
+    short_frame,
+    shown,
+    table,
+)
+
+SHOWN_HOLDERS = 8
+BASES = {
+    "growth": "growth since the profiler began",
+    "placed": "counted back from the snapshot's segments, as asked for, before rounding",
+    "relative": "change since the first event; how much was in use before is not told",
+}
+
+
+def memory_tables(memory: Memory) -> Iterable[Table]:
+    """Over time, at the peak of the allocator with the highest, traffic, and the segments of a snapshot."""
+    if memory.series:
+        yield _over_time(memory.series)
+        yield from _at_peak(memory.series)
+        yield _traffic(memory.allocators)
+    if memory.segments:
+        yield _segments(memory.segments)
+
+
+def _over_time(series: Sequence[MemorySeries]) -> Table:
+    titles = ("allocator", "over time", "at first", "peak", "at, ms", "reserved")
+    found = table("Memory in use, MiB (at: since the allocator's first event; reserved: the most)", *titles)
+    for one in series:
+        known = [(point, point.in_use_bytes) for point in one.points if point.in_use_bytes is not None]
+        if one.peak is None or not known:
+            continue
+        first = one.points[0]
+        timed = all(point.ts_ns is not None for point, _ in known)
+        moments = [(point.ts_ns or 0) - (first.ts_ns or 0) if timed else point.event for point, _ in known]
+        at = None if one.peak.ts_ns is None or first.ts_ns is None else one.peak.ts_ns - first.ts_ns
+        reserved = [point.reserved_bytes for point in one.points if point.reserved_bytes is not None]
+        found.add_row(
+            _name(one.allocator, one.device), Sparkline(moments, [level for _, level in known]),
+            mebibytes(first.in_use_bytes), mebibytes(one.peak.in_use_bytes), milliseconds(at),
+            mebibytes(max(reserved, default=None)),
+        )  # fmt: skip
+    notes = list(_notes(series))
+    found.caption = "\n".join([*notes, ""]) if notes else None
+    return found
+
+
+def _notes(series: Sequence[MemorySeries]) -> Iterable[str]:
+    """What the figures count from, and how far they are thinned."""
+    for basis, meaning in BASES.items():
+        own = [_name(one.allocator, one.device) for one in series if one.basis == basis]
+        if own:
+            yield f"{', '.join(own)}: {meaning}"
+    if any(len(one.points) <= one.events for one in series):
+        counts = f"{sum(len(one.points) for one in series):,} of {sum(one.events + 1 for one in series):,} moments"
+        yield f"drawn: {counts}, the highest and lowest of each hundredth of the time"
+
+
+def _at_peak(series: Sequence[MemorySeries]) -> Iterable[Table]:
+    told = [one for one in series if one.peak and any(holder.asked_by for holder in one.at_peak)]
+    if not told:
+        return
+    one = max(told, key=lambda one: (one.peak and one.peak.in_use_bytes) or 0)
+    whole = (one.peak and one.peak.in_use_bytes) or 0
+    title = f"{_name(one.allocator, one.device)}: in use at its peak, MiB"
+    found = table(title, "asked for by", "blocks", "in use", "share of peak")
+    for holder in one.at_peak[:SHOWN_HOLDERS]:
+        when = "" if holder.seen else ", before the first event"
+        name = Cropped(short_frame(holder.asked_by or "not told") + when)
+        blocks = "–" if holder.blocks is None else f"{holder.blocks:,}"
+        found.add_row(name, blocks, mebibytes(holder.bytes), bar(share(holder.bytes, whole)))
+    others = sum(holder.bytes for holder in one.at_peak[SHOWN_HOLDERS:]) + one.at_peak_others_bytes
+    if others:
+        found.add_row("others", "", mebibytes(others), bar(share(others, whole)))
+    return (yield found)
+
+
+def _traffic(allocators: Sequence[Allocator]) -> Table:
+    found = table("Allocations, MiB", "allocator", "allocations", "frees", "allocated", "largest")
+    for one in allocators:
+        sizes = map(mebibytes, (one.allocated_bytes, one.largest_bytes))
+        found.add_row(_name(one.allocator, one.device), f"{one.allocations:,}", f"{one.frees:,}", *sizes)
+    return found
+
+
+def _segments(segments: Sequence[Segments]) -> Table:
+    titles = ("device", "segments", "reserved", "allocated", "inactive", "largest free", "split")
+    found = table("Segments when the snapshot was taken, MiB", *titles)
+    found.caption = "split: inactive parts of split segments, which cannot be given back, over reserved\n"
+    for one in segments:
+        sizes = (one.reserved_bytes, one.allocated_bytes, one.inactive_bytes, one.largest_free_bytes)
+        found.add_row(one.device, f"{one.segments:,}", *map(mebibytes, sizes), percent(one.inactive_split_share))
+    return found
+
+
+def _name(allocator: str | None, device: str | None) -> str:
+    """As the trace names the allocator; by its device where it does not."""
+    if allocator:
+        return shown(allocator)
+    return "cpu" if device == "cpu" else f"device {device}"

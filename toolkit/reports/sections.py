@@ -1,0 +1,156 @@
+"""The tables of one native trace, in the reports on runs and on traces that people bring alike."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from toolkit.analyses.kernel_attribution import KernelAttribution, KernelPart
+from toolkit.analyses.step_parts import StepParts
+from toolkit.analyses.traces import Frame, Operator, TraceAnalysis
+from toolkit.reports.devices import device_sections, kernel_tables
+from toolkit.reports.memory import memory_tables
+from toolkit.reports.tables import Cropped, bar, microseconds, milliseconds, share, short_frame, shown, table
+
+SHOWN_ROWS = 10
+SHOWN_STREAMS = 8
+SHOWN_PARTS = 6
+# PyTorch numbers the modules of one class; the report sums them up by class.
+MODULE = re.compile(r"(?:nn\.Module: )?(.*?)_\d+")
+
+
+def trace_sections(trace: TraceAnalysis) -> Iterable[RenderableType]:
+    """Everything that the trace tells, from the device to the host to memory."""
+    yield from device_sections(trace.devices)
+    if trace.steps:
+        yield _steps(trace.steps)
+    if trace.streams:
+        yield _streams(trace)
+    yield from _launches(trace)
+    busiest = max(trace.devices, key=lambda device: device.busy_ns, default=None)
+    for attribution in trace.kernels_by:
+        if busiest and attribution.device == busiest.device:
+            yield from _kernels_by(attribution)
+            yield from kernel_tables(attribution.device, trace.kernels, trace.uncategorised)
+    if trace.operators:
+        yield _operators(trace.operators)
+    if trace.frames:
+        yield _frames(trace.frames)
+    yield from memory_tables(trace.memory)
+
+
+def _steps(steps: Sequence[StepParts]) -> Table:
+    """The mean step, the shortest and the longest; parts that no step has are left out."""
+    lengths = [step.end_ns - step.start_ns for step in steps]
+    shortest, longest = (steps[lengths.index(length)] for length in (min(lengths), max(lengths)))
+    names = [name for name in steps[0].parts_ns if any(step.parts_ns[name] for step in steps)]
+    titles = [f"mean of {len(steps)}", f"shortest: {shortest.step}", f"longest: {longest.step}"]
+    if len(steps) == 1:
+        titles = [f"step {steps[0].step}"]
+    found = table("Steps, ms (a moment counts to the first of these that ran)", "part", *titles, "share of step")
+    for name in names:
+        whole = sum(step.parts_ns[name] for step in steps)
+        figures = (whole // len(steps), shortest.parts_ns[name], longest.parts_ns[name])[: len(titles)]
+        found.add_row(name, *map(milliseconds, figures), bar(share(whole, sum(lengths))))
+    found.add_section()
+    whole_steps = (sum(lengths) // len(steps), min(lengths), max(lengths))[: len(titles)]
+    found.add_row("step", *map(milliseconds, whole_steps), "", style="bold")
+    return found
+
+
+def _streams(trace: TraceAnalysis) -> Table:
+    titles = ("device", "stream", "pieces", "span", "idle", "host wait", "kernel wait", "other")
+    found = table("Why each stream idled, ms", *titles)
+    found.caption = "host wait: launched after the work before had ended; kernel wait: gaps under 30 ns\n"
+    rows = sorted(trace.streams, key=lambda row: (row.device, -row.slices))
+    for row in rows[:SHOWN_STREAMS]:
+        times = (row.span_ns, row.idle_ns, row.host_wait_ns, row.kernel_wait_ns, row.other_ns)
+        found.add_row(row.device, row.stream or "?", f"{row.slices:,}", *map(milliseconds, times))
+    if rest := rows[SHOWN_STREAMS:]:
+        sums = [
+            sum(getattr(row, f"{name}_ns") for row in rest) for name in ("idle", "host_wait", "kernel_wait", "other")
+        ]
+        pieces = sum(row.slices for row in rest)
+        found.add_row("others", f"{len(rest)} more", f"{pieces:,}", "", *map(milliseconds, sums))
+    return found
+
+
+def _launches(trace: TraceAnalysis) -> Iterable[Table]:
+    rows = [row for row in trace.launches if row.median_delay_ns is not None]
+    if rows:
+        titles = ("device", "launches", "median", "p90", "longest", "queued, median", "queued, most")
+        found = table("From the launch to the start of its work, µs; launches queued before it", *titles)
+        for row in rows:
+            delays = map(microseconds, (row.median_delay_ns, row.p90_delay_ns, row.max_delay_ns))
+            found.add_row(row.device, f"{row.launches:,}", *delays, f"{row.median_queue:,}", f"{row.max_queue:,}")
+        yield found
+
+
+def _kernels_by(attribution: KernelAttribution) -> Iterable[Table]:
+    several = {
+        "direction": attribution.directions,
+        "operator": attribution.operators,
+        "class of module": _by_class(attribution.modules),
+        "step": attribution.steps,
+    }
+    for what, parts in several.items():
+        if len(parts) > 1 and any(part.name is not None for part in parts):
+            yield _parts(f"Device {attribution.device}: kernels by {what}, ms", what, parts, attribution)
+
+
+def _parts(title: str, what: str, parts: Sequence[KernelPart], whole: KernelAttribution) -> Table:
+    """The largest parts, the others together, and their sum, which is that of all kernels."""
+    found = table(title, what, "kernels", "time", "share of all")
+    for part in parts[:SHOWN_PARTS]:
+        name = "not told" if part.name is None else shown(part.name)
+        found.add_row(name, f"{part.kernels:,}", milliseconds(part.kernel_ns), bar(part.share))
+    if rest := parts[SHOWN_PARTS:]:
+        kernels, ns = sum(part.kernels for part in rest), sum(part.kernel_ns for part in rest)
+        found.add_row(f"{len(rest)} more", f"{kernels:,}", milliseconds(ns), bar(share(ns, whole.kernel_sum_ns)))
+    found.add_section()
+    found.add_row("all", f"{whole.kernels:,}", milliseconds(whole.kernel_sum_ns), "", style="bold")
+    return found
+
+
+def _by_class(modules: Sequence[KernelPart]) -> list[KernelPart]:
+    """Modules of one class as one part, under its name and their number."""
+    classes: dict[str | None, list[KernelPart]] = {}
+    for part in modules:
+        match = MODULE.fullmatch(part.name) if part.name else None
+        classes.setdefault(match[1] if match else part.name, []).append(part)
+    counts = Counter({name: len(parts) for name, parts in classes.items()})
+    merged = [
+        KernelPart(
+            name=None if name is None else f"{name} ×{counts[name]}",
+            calls=None,
+            kernels=sum(part.kernels for part in parts),
+            kernel_ns=sum(part.kernel_ns for part in parts),
+            share=sum(part.share or 0 for part in parts),
+        )
+        for name, parts in classes.items()
+    ]
+    return sorted(merged, key=lambda part: -part.kernel_ns)
+
+
+def _operators(operators: Sequence[Operator]) -> Table:
+    found = table("Host time by operator, all threads, ms", "operator", "calls", "own", "total", "share of own")
+    for operator in operators[:SHOWN_ROWS]:
+        figures = [f"{operator.calls:,}", milliseconds(operator.self_ns), milliseconds(operator.total_ns)]
+        found.add_row(shown(operator.operator), *figures, bar(operator.share))
+    return found
+
+
+def _thread(thread: str) -> str:
+    """The name that Python gave the thread, where there is one in quotes."""
+    named = re.search(r'"(.+)"', thread)
+    return named[1] if named else thread
+
+
+def _frames(frames: Sequence[Frame]) -> Table:
+    found = table("Sampled stacks, ms", "function", "own", "total", "thread")
+    for frame in frames[:SHOWN_ROWS]:
+        figures = [milliseconds(frame.self_ns), milliseconds(frame.total_ns)]
+        found.add_row(Cropped(short_frame(frame.frame)), *figures, Cropped(_thread(frame.thread)))
+    return found

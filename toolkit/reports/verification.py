@@ -1,0 +1,69 @@
+"""Verdicts on matched workloads as tables for the terminal."""
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from toolkit.analyses.verification import Verdict
+from toolkit.reports.tables import UNKNOWN, table
+from toolkit.spec import FRAMEWORKS_SPELT
+
+QUANTITIES = {
+    "inference": "inference: logits",
+    "forward": "training: logits, loss",
+    "gradients": "gradients",
+    "statistics": "batch-norm statistics after a step",
+    "weights_1": "weights after one step",
+    "weights_10": "weights after ten steps",
+    "inference_10": "inference after ten steps",
+}
+
+
+def report(verdicts: list[Verdict]) -> RenderableType:
+    """All verdicts, and what they mean."""
+    return Group(*(part for verdict in verdicts for part in _sections(verdict)), _legend())
+
+
+def _sections(verdict: Verdict) -> tuple[RenderableType, ...]:
+    name = FRAMEWORKS_SPELT[verdict.framework]
+    said, style = ("agrees", "green") if verdict.agrees else ("DIFFERS", "bold red")
+    head = Text.assemble((f"{name} {verdict.model}: ", "bold"), (said, style), " with PyTorch in float64")
+    return head, _equal(verdict), _checks(verdict)
+
+
+def _equal(verdict: Verdict) -> Table:
+    made = table("", "the same in both", "PyTorch", FRAMEWORKS_SPELT[verdict.framework], "")
+    for each in verdict.equal:
+        made.add_row(each.what, each.reference, each.here, _mark(each.agrees))
+    return made
+
+
+def _checks(verdict: Verdict) -> Table:
+    made = table("", "within rounding", "precision", "error", "tolerated", "", "worst tensor")
+    for check in verdict.checks:
+        made.add_row(
+            QUANTITIES[check.quantity],
+            check.precision,
+            _figure(check.error),
+            _figure(check.tolerance),
+            _mark(check.agrees),
+            Text(check.tensor or UNKNOWN),
+        )
+    return made
+
+
+def _figure(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.1e}"
+
+
+def _mark(agrees: bool | None) -> Text:  # noqa: FBT001 - a verdict is what it draws
+    return {True: Text("✓", "green"), False: Text("✗", "bold red"), None: Text("?", "yellow")}[agrees]
+
+
+def _legend() -> Text:
+    return Text(
+        "error: root mean square of the difference by that of the tensor, of weights by that of their change; the "
+        "worst tensor's. tolerated: 30 times what PyTorch differs from itself in another memory layout (fp64) or in "
+        "float32 (fp32), at least 1e-8 and 1e-5. ?: rounding alone may explain any difference here.",
+        "dim",
+    )
