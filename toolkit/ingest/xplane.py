@@ -1,25 +1,30 @@
 """Importer of XPlane traces (`*.xplane.pb`), the profiles of TensorFlow and JAX.
 
-A file is parsed twice: once to see that every message in it is whole, so that nothing of a damaged file reaches the
-store, and once to take its events. Beside the file's own bytes, one line's events are in memory at a time.
+A file is walked twice: once by its frame, to see that it is whole and where events lie, and once to take its events. A
+window of the file is in memory at a time, beside what its planes say of themselves.
 
-The messages are declared in `xplane_schema`, times placed by `xplane_clock`, names read by `xplane_names`, columns made
-in `xplane_events` and `xplane_rows`, and the grounds for doubt kept in `xplane_trust`.
+The file is walked in `xplane_file`, messages are declared in `xplane_schema` and their columns cut from bytes in
+`xplane_wire`, times placed by `xplane_clock`, names read by `xplane_names`, columns made in `xplane_events` and
+`xplane_rows`, and the grounds for doubt kept in `xplane_trust`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from toolkit.errors import HwprofError
 from toolkit.ingest import xplane_intake
 from toolkit.ingest.store import StoreWriter
 from toolkit.ingest.xplane_clock import Clock, clock_of
-from toolkit.ingest.xplane_events import BATCH_EVENTS, Plane
+from toolkit.ingest.xplane_events import Plane
+from toolkit.ingest.xplane_file import LINES, PLANES, File, Span
+from toolkit.ingest.xplane_intake import Line, Surveyed
 from toolkit.ingest.xplane_names import TASK_ENVIRONMENT
-from toolkit.ingest.xplane_schema import message_class, parse
+from toolkit.ingest.xplane_schema import parse
+from toolkit.ingest.xplane_wire import DamageError
 
 FORMAT = xplane_intake.FORMAT
-# Traces come from strangers, and a line's events take many times their bytes in the file while they are read.
+# Traces come from strangers, and what planes say of themselves is held in memory.
 MAX_FILE_BYTES = 1 << 29
 HEAD_BYTES = 256
 
@@ -44,50 +49,43 @@ def matches(path: Path) -> bool:
 def read(path: Path, *, trace: int, pass_name: str | None, store: StoreWriter) -> None:
     """Appends the trace to `traces`, `lines`, `slices`, `allocations` and `warnings`; epoch, step and phase stay NULL.
 
-    Raises HwprofError naming the file, before anything is appended, where it is damaged, too large, or no XPlane.
+    Raises HwprofError naming the file where it is damaged, too large, or no XPlane: before anything is appended, unless
+    the damage is inside an event.
     """
     try:
-        space = parse("XSpace", _content(path))
-        clock = _checked(space.planes)
-    except ValueError as error:
+        with _opened(path) as opened:
+            file = File(opened.fileno())
+            if file.whole.end > MAX_FILE_BYTES:
+                remedy = f"hwprof reads up to {MAX_FILE_BYTES} bytes: profile fewer steps."
+                raise HwprofError(f"{path} has {file.whole.end} bytes.", remedy=remedy)
+            planes, own = file.split(file.whole, PLANES)
+            space, surveyed = parse("XSpace", own), [_surveyed(file, plane) for plane in planes]
+            intake = xplane_intake.Intake(trace, pass_name, _clock(surveyed), store)
+            for message, lines in surveyed:
+                intake.take(file, Plane(message), lines)
+    except DamageError as error:
         remedy = "Fetch it anew, or profile again."
         raise HwprofError(f"{path} is not a whole XPlane trace: {error}.", remedy=remedy) from error
-    intake = xplane_intake.Intake(trace, pass_name, clock, store)
-    for plane in space.planes:
-        intake.take(parse("XPlane", plane))
     intake.finish(path, space.errors, space.warnings)
 
 
-def _content(path: Path) -> bytes:
+def _opened(path: Path) -> BinaryIO:
     try:
-        size = path.stat().st_size
-        if size <= MAX_FILE_BYTES:
-            return path.read_bytes()
+        return path.open("rb")
     except OSError as error:
         raise HwprofError(f"{path} cannot be read: {error.strerror}.", remedy="Give a readable file.") from error
-    remedy = f"hwprof reads up to {MAX_FILE_BYTES} bytes: profile fewer steps."
-    raise HwprofError(f"{path} has {size} bytes.", remedy=remedy)
 
 
-def _checked(planes: Iterable[bytes]) -> Clock:
-    """Parses everything once and keeps the clock; raises ValueError where a message is broken or a time is none."""
-    start_ns, timestamps_ns, named = None, [], False
-    for content in planes:
-        message = parse("XPlane", content)
-        named = named or bool(message.name)
-        timestamps_ns += [_checked_line(line) for line in message.lines]
-        if message.name == TASK_ENVIRONMENT:
-            start_ns = Plane(message).integer("profile_start_time") or start_ns
-    if not named:
-        raise ValueError("it holds no plane with a name")
-    return clock_of(start_ns, timestamps_ns)
+def _surveyed(file: File, plane: Span) -> Surveyed:
+    lines, own = file.split(plane, LINES)
+    message = parse("XPlane", own)
+    return Surveyed(message, [Line(parse("XLine", own), windows) for own, windows in map(file.line, lines)])
 
 
-def _checked_line(content: bytes) -> int:
-    """Parses a line and all its events; gives its `timestamp_ns`."""
-    line = parse("XLine", content)
-    for first in range(0, len(line.events), BATCH_EVENTS):
-        batch = message_class("XLine")(events=line.events[first : first + BATCH_EVENTS])
-        parse("XEvents", batch.SerializeToString())
-    timestamp_ns: int = line.timestamp_ns
-    return timestamp_ns
+def _clock(planes: Sequence[Surveyed]) -> Clock:
+    """The trace's clock; raises DamageError where a time is none, or no plane has a name."""
+    if not any(message.name for message, _ in planes):
+        raise DamageError("it holds no plane with a name")
+    starts = (Plane(message).integer("profile_start_time") for message, _ in planes if message.name == TASK_ENVIRONMENT)
+    start_ns = next((start for start in starts if start), None)
+    return clock_of(start_ns, [line.message.timestamp_ns for _, lines in planes for line in lines])

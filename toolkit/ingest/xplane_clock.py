@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.clock import PS_PER_NS, ps_to_ns
+from toolkit.ingest.xplane_wire import DamageError
 
 Int64s = npt.NDArray[np.int64]
 
@@ -40,10 +41,10 @@ class Clock(NamedTuple):
 
 
 def clock_of(start_ns: int | None, timestamps_ns: Sequence[int]) -> Clock:
-    """The clock of a trace from its start and its lines' `timestamp_ns`; raises ValueError where one is no time."""
+    """The clock of a trace from its start and its lines' `timestamp_ns`; raises DamageError where one is no time."""
     for moment in [start_ns or 0, *timestamps_ns]:
         if not -EPOCH_FLOOR_NS < moment < LATEST_NS:
-            raise ValueError(f"it tells of a moment {moment} ns after its start or the epoch")
+            raise DamageError(f"it tells of a moment {moment} ns after its start or the epoch")
     return Clock(start_ns, min((moment for moment in timestamps_ns if moment >= EPOCH_FLOOR_NS), default=None))
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,12 +13,26 @@ from msgspec import structs
 from toolkit.ingest import xplane_names, xplane_rows, xplane_trust
 from toolkit.ingest.store import StoreWriter
 from toolkit.ingest.trust import Causality, Finding
-from toolkit.ingest.xplane_clock import Clock, Int64s
-from toolkit.ingest.xplane_events import Batch, Plane, batches
-from toolkit.ingest.xplane_schema import parse
+from toolkit.ingest.xplane_clock import Clock
+from toolkit.ingest.xplane_events import Batch, Plane, batch_of
+from toolkit.ingest.xplane_file import File, Window
+from toolkit.ingest.xplane_lines import LineFigures
 
 FORMAT = "xplane"
-INT64_MAX = 2**63 - 1
+
+
+class Line(NamedTuple):
+    """A line: its XLine message without events, and where those lie."""
+
+    message: Any
+    windows: list[Window]
+
+
+class Surveyed(NamedTuple):
+    """A plane: its XPlane message without lines, and those."""
+
+    message: Any
+    lines: list[Line]
 
 
 class Intake:
@@ -31,20 +45,24 @@ class Intake:
         self._gpus: set[str] = set()
         self._counts: Counter[str] = Counter()
 
-    def take(self, message: Any) -> None:
-        """Appends the slices and allocations of a plane, an XPlane message."""
-        plane = Plane(message)
+    def take(self, file: File, plane: Plane, lines: Sequence[Line]) -> None:
+        """Appends the slices and allocations of a plane."""
         gpu = xplane_names.gpu_of(plane.name)
         self._gpus.update([gpu] if gpu else [])
-        for content in message.lines:
-            line = parse("XLine", content)
+        for line, windows in lines:
             derived = xplane_names.is_derived(plane.name, line.name)
-            spans = []
-            for batch in batches(plane, line.events, self._clock.origin_ns(line.timestamp_ns)):
-                spans.append((batch.offset_ps, batch.duration_ps))
+            figures, events = LineFigures(), 0
+            for window in windows:
+                events += len(window.heads)
+                batch = batch_of(plane, file.events(window), self._clock.origin_ns(line.timestamp_ns))
+                self._counts["untimed"] += len(window.heads) - len(batch)
+                figures.add(batch.offset_ps, batch.duration_ps)
                 if not derived:
                     self._take_batch(batch, line, gpu)
-            self._note_line(plane, line, derived=derived, spans=spans)
+            self._counts["events"] += 0 if derived else events
+            row = {"trace": self._trace, "plane": plane.name, "line": f"{line.id}:{line.name}", "derived": derived}
+            ps = figures.figures(self._clock.into_profile_ps(line.timestamp_ns))
+            self._lines.append({**row, "events": events, **ps})
 
     def _take_batch(self, batch: Batch, line: Any, gpu: str | None) -> None:
         stream = xplane_names.stream_of(line.name)
@@ -68,16 +86,8 @@ class Intake:
         texts = {"pass_name": self._pass_name, **of_all}
         repeated = {name: pa.repeat(pa.scalar(text, pa.string()), rows) for name, text in texts.items()}
         if rows:
-            self._store.append(table, {**columns, **repeated, "trace": [self._trace] * rows})
-
-    def _note_line(self, plane: Plane, line: Any, *, derived: bool, spans: Sequence[tuple[Int64s, Int64s]]) -> None:
-        offset_ps, duration_ps = (np.concatenate(column) for column in zip(_NO_SPANS, *spans, strict=True))
-        events = len(line.events)
-        self._counts["events"] += 0 if derived else events
-        self._counts["untimed"] += events - len(offset_ps)
-        row = {"trace": self._trace, "plane": plane.name, "line": f"{line.id}:{line.name}", "derived": derived}
-        figures = span_figures(offset_ps, duration_ps, self._clock.into_profile_ps(line.timestamp_ns))
-        self._lines.append({**row, "events": events, **figures})
+            trace = pa.array(np.full(rows, self._trace, np.int32))
+            self._store.append(table, {**columns, **repeated, "trace": trace})
 
     def finish(self, path: Path, errors: Sequence[str], warnings: Sequence[str]) -> None:
         """Appends the rows of `traces`, `lines` and `warnings`."""
@@ -101,26 +111,3 @@ class Intake:
         if self._clock.start_ns is None and self._clock.first_line_ns is None:
             message = "The trace does not tell when it was taken: its times are its own clock's."
             yield Finding("no_epoch", 1, message, untrusted=False)
-
-
-_NO_SPANS = (np.zeros(0, np.int64), np.zeros(0, np.int64))
-
-
-def span_figures(offset_ps: Int64s, duration_ps: Int64s, start_ps: int) -> dict[str, int | None]:
-    """Sum, union, first start and last end of spans, ps; NULL where there are none or where int64 does not hold them.
-
-    `start_ps` is what the offsets count from; it is added to the first and the last.
-    """
-    if not len(offset_ps):
-        return {}
-    order = np.argsort(offset_ps, kind="stable")
-    starts, ends = offset_ps[order], (offset_ps + duration_ps)[order]
-    covered = np.maximum.accumulate(ends)
-    fresh = ends - np.maximum(starts, np.concatenate([starts[:1], covered[:-1]]))
-    figures = {
-        "sum_ps": sum(duration_ps.tolist()),
-        "busy_ps": int(np.maximum(fresh, 0).sum()),
-        "first_ps": start_ps + int(starts[0]),
-        "last_ps": start_ps + int(covered[-1]),
-    }
-    return {name: value if abs(value) <= INT64_MAX else None for name, value in figures.items()}

@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from toolkit.ingest import xplane_names
+from toolkit.ingest.xplane_coded import Coded, combined
 from toolkit.ingest.xplane_events import Batch, Bools, Codes, Stats
-from toolkit.ingest.xplane_names import ANNOTATION, DEVICE_ANNOTATION, LAUNCH, MEMCPY, MEMORY, MEMSET, OP
+from toolkit.ingest.xplane_names import DEVICE_ANNOTATION, LAUNCH, MEMCPY, MEMORY, MEMSET, OP
 
 Columns = dict[str, Any]
 
@@ -20,8 +21,11 @@ _DETAIL_KINDS = {
     "memfree_details": DEVICE_ANNOTATION,
     "memoryresidency_details": DEVICE_ANNOTATION,
 }
-# What tells a host event's kind beside its name; where a plane knows none of these, its events' stats are not read.
-_TELLING_STATS = ("correlation_id", "step_num", "hlo_op")
+_DEVICE_STATS = (*_DETAIL_KINDS, "hlo_category", "correlation_id")
+_HOST_STATS = ("correlation_id", "step_num", "hlo_op")
+_MEMORY_STATS = (
+    "allocator_name", "allocation_bytes", "addr", "bytes_allocated", "bytes_reserved", "fragmentation", "tf_op",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Slices:
     def columns(self) -> Columns:
         """As the store takes them."""
         return {
-            "ts_ns": self.batch.start_ns(),
+            "ts_ns": self.batch.start_ns,
             "dur_ns": self.batch.duration_ns(),
             "kind": pa.array(xplane_names.KINDS).take(self.kinds),
             "name": self.batch.names(),
@@ -47,31 +51,33 @@ class Slices:
 
 def device_slices(batch: Batch) -> Slices:
     """A stream's events: kernels, copies and sets with their launch's correlation, category and bytes."""
-    stats = Stats(batch, np.ones(len(batch), np.bool_))
+    stats = Stats(batch, _DEVICE_STATS)
     kinds = batch.by_name(xplane_names.device_kind)
     for detail, kind in _DETAIL_KINDS.items():
         kinds[stats.told(detail)] = kind
-    details = zip(stats.texts("memcpy_details"), stats.texts("memset_details"), strict=True)
-    sizes = [xplane_names.detail_bytes(copy or set_) for copy, set_ in details]
-    more = {"category": _categories(batch, kinds, stats), "bytes": pa.array(sizes, pa.int64())}
+    details = combined(_bytes_of, stats.texts("memcpy_details"), stats.texts("memset_details"))
+    more = {"category": _categories(batch, kinds, stats), "bytes": details.array(pa.int64())}
     return Slices(batch, kinds, _correlation(stats), more)
 
 
-def _categories(batch: Batch, kinds: Codes, stats: Stats) -> list[str | None]:
-    names, told = batch.plane.names, stats.texts("hlo_category")
-    known: dict[tuple[int, int, str | None], str | None] = {}
-    keys = list(zip(kinds.tolist(), batch.codes.tolist(), told, strict=True))
-    for kind, code, hlo in set(keys):
+def _bytes_of(copied: str | None, set_: str | None) -> int | None:
+    return xplane_names.detail_bytes(copied or set_)
+
+
+def _categories(batch: Batch, kinds: Codes, stats: Stats) -> pa.StringArray:
+    def category(kind: int, code: int, hlo: str | None) -> str | None:
         of_all = hlo or batch.plane.shared_text(code, "hlo_category")
-        known[kind, code, hlo] = xplane_names.device_category(kind, names[code], of_all)
-    return [known[key] for key in keys]
+        return xplane_names.device_category(kind, batch.plane.names[code], of_all)
+
+    names = Coded(batch.codes, range(len(batch.plane.names)))
+    every = Coded(kinds.astype(np.int64), range(len(xplane_names.KINDS)))
+    return combined(category, every, names, stats.texts("hlo_category")).array(pa.string())
 
 
 def host_slices(batch: Batch) -> Slices:
     """A thread's events: operators, annotations, launches, Python frames; a step's marker with its number."""
     kinds = batch.by_name(xplane_names.host_kind)
-    telling = any(batch.plane.stat_id(name) is not None for name in _TELLING_STATS)
-    stats = Stats(batch, ((kinds == ANNOTATION) | (kinds == LAUNCH)) & telling)
+    stats = Stats(batch, _HOST_STATS)
     kinds[stats.told("hlo_op")] = OP
     kinds[stats.told("correlation_id")] = LAUNCH
     return Slices(batch, kinds, _correlation(stats), {"step_num": stats.integers("step_num")})
@@ -79,6 +85,10 @@ def host_slices(batch: Batch) -> Slices:
 
 def _correlation(stats: Stats) -> pa.Int64Array:
     return stats.integers("correlation_id", least=1)  # profilers count launches from 1
+
+
+def _told(text: str | None) -> str | None:
+    return None if text == "(null)" else text
 
 
 def is_memory(batch: Batch) -> Bools:
@@ -89,12 +99,12 @@ def is_memory(batch: Batch) -> Bools:
 
 def allocations(batch: Batch) -> Columns:
     """Rows of `allocations` from a batch of nothing but the allocator's events."""
-    stats = Stats(batch, np.ones(len(batch), np.bool_))
+    stats = Stats(batch, _MEMORY_STATS)
     allocators = stats.texts("allocator_name")
     return {
-        "ts_ns": batch.start_ns(),
-        "device": [xplane_names.allocator_device(name) for name in allocators],
-        "allocator": allocators,
+        "ts_ns": batch.start_ns,
+        "device": allocators.mapped(xplane_names.allocator_device).array(pa.string()),
+        "allocator": allocators.array(pa.string()),
         "action": pa.array(xplane_names.ACTIONS).take(batch.by_name(xplane_names.allocation_action)),
         "bytes": stats.integers("allocation_bytes"),
         "address": stats.integers("addr"),
@@ -102,5 +112,5 @@ def allocations(batch: Batch) -> Columns:
         # Allocators that keep no account of what they reserve, as all of TensorFlow's BFC ones, say 0.
         "reserved_bytes": stats.integers("bytes_reserved", least=1),
         "fragmentation": stats.doubles("fragmentation"),
-        "op": [None if op == "(null)" else op for op in stats.texts("tf_op")],
+        "op": stats.texts("tf_op").mapped(_told).array(pa.string()),
     }

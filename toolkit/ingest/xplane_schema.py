@@ -104,11 +104,11 @@ _POOL = _declared()
 
 
 def parse(message: str, data: bytes) -> Any:
-    """One message of `MESSAGES` from its bytes; raises ValueError where they are not one."""
+    """One message of `MESSAGES` from its bytes; raises DamageError where they are not one."""
     try:
         return message_class(message).FromString(data)
     except DecodeError as error:
-        raise ValueError(str(error)) from error
+        raise xplane_wire.DamageError(str(error)) from error
 
 
 def message_class(message: str) -> Any:

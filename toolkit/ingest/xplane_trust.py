@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import pyarrow as pa
 
 from toolkit.ingest.trust import Causality, Finding
 from toolkit.ingest.xplane_clock import Int64s
@@ -35,17 +36,20 @@ def _quoted(text: str) -> str:
 
 def launched(causality: Causality, slices: Slices) -> None:
     """Notes the launches among a thread's slices."""
-    chosen, correlations, ts_ns = _told(slices, (LAUNCH,))
-    causality.launched(correlations, ts_ns, slices.batch.by_name(launches_kernel)[chosen] == 1)
+    places, correlations, ts_ns = _told(slices, slices.kinds == LAUNCH)
+    names = slices.batch.codes[places]
+    causality.launched(correlations, ts_ns, slices.batch.plane.by_name(launches_kernel, names) == 1)
 
 
 def worked(causality: Causality, slices: Slices) -> None:
     """Notes kernels, copies and sets among a stream's slices."""
-    _, correlations, ts_ns = _told(slices, (KERNEL, MEMCPY, MEMSET))
+    _, correlations, ts_ns = _told(slices, np.isin(slices.kinds, (KERNEL, MEMCPY, MEMSET)))
     causality.worked(correlations, ts_ns)
 
 
-def _told(slices: Slices, kinds: Sequence[int]) -> tuple[Bools, Int64s, Int64s]:
-    """Which slices are of `kinds` and name a correlation; their correlations and starts."""
-    chosen = np.isin(slices.kinds, kinds) & np.asarray(slices.correlation.is_valid())
-    return chosen, np.asarray(slices.correlation.fill_null(0))[chosen], slices.batch.start_ns()[chosen]
+def _told(slices: Slices, wanted: Bools) -> tuple[Int64s, Int64s, Int64s]:
+    """Which of the wanted slices name a correlation; their correlations and starts."""
+    places = np.flatnonzero(wanted)
+    correlations = slices.correlation.take(pa.array(places))
+    known = np.asarray(correlations.is_valid())
+    return places[known], np.asarray(correlations.drop_null()), slices.batch.start_ns[places[known]]

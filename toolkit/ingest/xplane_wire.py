@@ -1,11 +1,11 @@
 """Columns of many small protobuf messages at once, cut from their bytes: no Python object a message.
 
-For bytes that the protobuf library has parsed before, so it need not find what is broken in them. It takes a fifth of
-the time of the library's Python messages, nearly all of which goes into making and dropping objects.
-The format: https://protobuf.dev/programming-guides/encoding.
+It takes a fifth of the time of the protobuf library's Python messages, nearly all of which goes into making and
+dropping objects. What is broken gives a DamageError, as with the library; a group, a way of writing that no field of
+XPlane's uses, counts as broken. The format: https://protobuf.dev/programming-guides/encoding.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -16,9 +16,12 @@ UInt64s = npt.NDArray[np.uint64]
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _WIRE = 7
+_FIRST_TAG = 8
 WORD_BYTES = 8
 # A varint's tenth byte holds its 64th bit only.
 LONGEST_VARINT = 10
+# What is read beyond a message's last byte at most: a tag, a value, and the eight bytes that a value is cut from.
+PADDING = bytes(2 * LONGEST_VARINT + WORD_BYTES)
 
 
 def _words(*values: int) -> list[np.uint64]:
@@ -33,64 +36,97 @@ _DRAW = (
     _words(0x0000_0000_0FFF_FFFF, 0x0FFF_FFFF_0000_0000, 4),
 )
 _NINTH, _TENTH = _words(56, 63)
+_CONTINUES = 0x80
+_KNOWN_WIRES = np.isin(np.arange(_WIRE + 1), (VARINT, FIXED64, BYTES, FIXED32))
+
+
+class DamageError(Exception):
+    """A file is no whole XPlane trace; the text says why."""
 
 
 class Fields(NamedTuple):
     """One field of each message that has one left: its message's row, its tag, value (a length for BYTES) and end.
 
-    A tag is the field's number times 8, and how the value is written: VARINT, FIXED64, BYTES or FIXED32.
+    A tag is the field's number times 8, and how the value is written: VARINT, FIXED64, BYTES or FIXED32. `only` is the
+    tag that all have, if they do.
     """
 
     rows: Int64s
     tags: Int64s
     values: UInt64s
     ends: Int64s
+    only: int | None
+
+    def of(self, tag: int) -> tuple[Int64s, UInt64s, Int64s]:
+        """Rows, values and ends of those with this tag."""
+        if self.only == tag:
+            return self.rows, self.values, self.ends
+        chosen = np.flatnonzero(self.tags == tag) if self.only is None else slice(0)
+        return self.rows[chosen], self.values[chosen], self.ends[chosen]
 
 
 class Messages:
-    """Messages laid end to end."""
+    """Bytes in which messages lie, with PADDING behind them; `at`, `starts` and `ends` count from their beginning."""
 
-    def __init__(self, messages: Sequence[bytes]) -> None:
-        lengths = np.array([len(message) for message in messages], np.int64)
-        self.bytes = b"".join([*messages, bytes(WORD_BYTES + LONGEST_VARINT)])
-        self.ends = np.cumsum(lengths)
-        self.starts = self.ends - lengths
-        self._octets = np.frombuffer(self.bytes, np.uint8)
-        words = len(self.bytes) - WORD_BYTES + 1
-        self._words = np.ndarray((words,), "<u8", self.bytes, strides=(1,))
+    def __init__(self, content: bytes) -> None:
+        self.bytes = content
+        self.octets = np.frombuffer(self.bytes, np.uint8)
+        self._words = np.ndarray((len(self.bytes) - WORD_BYTES + 1,), "<u8", self.bytes, strides=(1,))
 
-    def fields(self, at: Int64s, ends: Int64s) -> Iterator[Fields]:
-        """The fields of the messages between `at` and `ends`: the first of each, then the second of each, and so on.
+    def fields(self, starts: Int64s, ends: Int64s) -> Iterator[Fields]:
+        """The fields of the messages between `starts` and `ends`: the first of each, then the second of each, and on.
 
-        A message ends for it where a group begins, a way of writing that no field of XPlane's uses.
+        Raises DamageError where one is broken.
         """
-        rows = np.arange(len(at))
-        while len(rows := rows[left := at < ends]):
-            at, ends = at[left], ends[left]
-            unsigned, at = self._varints(at)
+        rows, at = np.arange(len(starts)), starts
+        while True:
+            left = at < ends
+            if not left.all():
+                rows, at, ends = rows[left], at[left], ends[left]
+            if not len(rows):
+                return
+            unsigned, at = self.varints(at)
             tags = unsigned.view(np.int64)
-            values, after = self._varints(at)
-            wire = tags & _WIRE
-            if not (wire == VARINT).all():
-                values = np.where(wire == FIXED64, self._words[at], values)
-                ways = [wire == VARINT, wire == BYTES, wire == FIXED64, wire == FIXED32]
-                after = np.select(ways, [after, after + values.view(np.int64), at + WORD_BYTES, at + 4], ends)
+            only = int(tags[0]) if (tags == tags[0]).all() else None
+            values, after = self._values(tags, only, at, ends)
+            if (after > ends).any():
+                raise DamageError("a message in it is cut off")
+            yield Fields(rows, tags, values, after, only)
             at = after
-            yield Fields(rows, tags, values, at)
 
-    def _varints(self, at: Int64s) -> tuple[UInt64s, Int64s]:
+    def _values(self, tags: Int64s, only: int | None, at: Int64s, ends: Int64s) -> tuple[UInt64s, Int64s]:
+        """Values, a length for BYTES, and where each field ends."""
+        wire = tags & _WIRE if only is None else np.array([only & _WIRE])
+        if (tags[: len(wire)] < _FIRST_TAG).any() or not _KNOWN_WIRES[wire].all():
+            raise DamageError("a message in it is no protobuf message")
+        values, after = self.varints(at)
+        if (wire == BYTES).any():
+            # a length beyond the message, which may be any number, ends one byte beyond it
+            most = (np.maximum(ends - at, 0) + 1).astype(np.uint64)
+            after = np.where(wire == BYTES, after + np.minimum(values, most).view(np.int64), after)
+        if (wire == FIXED64).any():
+            values = np.where(wire == FIXED64, self._words[at], values)
+            after = np.where(wire == FIXED64, at + WORD_BYTES, after)
+        if (wire == FIXED32).any():
+            after = np.where(wire == FIXED32, at + WORD_BYTES // 2, after)
+        return values, after
+
+    def varints(self, at: Int64s) -> tuple[UInt64s, Int64s]:
         """The varints that start at `at`, and where they end."""
+        first = self.octets[at]
+        if not len(at) or first.max() < _CONTINUES:
+            return first.astype(np.uint64), at + 1
         words = self._words[at]
         stops = ~words & _ENDS
-        first = stops & -stops
-        inside = first | (first - _ONE)
+        lowest = stops & -stops
+        inside = lowest | (lowest - _ONE)
         values = words & inside & ~_ENDS
         for stay, move, shift in _DRAW:
             values = (values & stay) | ((values & move) >> shift)
         ends = at + (np.bitwise_count(inside) >> 3)
         long = np.flatnonzero(stops == 0)
         if len(long):
-            ninth, tenth = (self._octets[at[long] + place].astype(np.uint64) for place in (8, 9))
+            ninth, tenth = (self.octets[at[long] + place].astype(np.uint64) for place in (8, 9))
             goes_on = ninth > _LOW7
             values[long] |= ((ninth & _LOW7) << _NINTH) | np.where(goes_on, tenth << _TENTH, 0)
             ends[long] = at[long] + np.where(goes_on, LONGEST_VARINT, LONGEST_VARINT - 1)

@@ -1,0 +1,44 @@
+"""Columns of few distinct values, as codes: what follows from a value is worked out once a value, not once a row."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Int64s = npt.NDArray[np.int64]
+
+
+class Coded(NamedTuple):
+    """A column: each row's value is the one of `values` at its code."""
+
+    codes: Int64s
+    values: Sequence[Any]
+
+    def array(self, type_: pa.DataType) -> pa.Array:
+        """The column itself."""
+        return pa.array(self.values, type_).take(pa.array(self.codes))
+
+    def mapped(self, function: Callable[[Any], Any]) -> "Coded":
+        """What the function says of each value."""
+        return Coded(self.codes, [function(value) for value in self.values])
+
+
+def combined(function: Callable[..., Any], *columns: Coded) -> Coded:
+    """What the function says of each row's values together, called once for every combination that there is."""
+    combination = np.zeros(len(columns[0].codes), np.int64)
+    found: list[tuple[Any, ...]] = [()]
+    for column in columns:
+        joined, combination = np.unique(combination * len(column.values) + column.codes, return_inverse=True)
+        places = [divmod(code, len(column.values)) for code in joined.tolist()]
+        found = [(*found[before], column.values[code]) for before, code in places]
+    return Coded(combination, [function(*values) for values in found])
+
+
+def distinct(rows: Int64s, values: npt.NDArray[Any], length: int) -> Coded:
+    """A column of `length` from values of some rows; None in the others."""
+    known, codes = np.unique(values, return_inverse=True)
+    column = np.zeros(length, np.int64)
+    column[rows] = codes + 1
+    return Coded(column, [None, *known.tolist()])
