@@ -37,11 +37,11 @@ HWPROF_RUN = """
 import sys, tempfile
 from pathlib import Path
 from toolkit.analyses.device_time import device_time
-from toolkit.ingest import kineto
+from toolkit.ingest.formats import importer_of
 from toolkit.ingest.store import StoreWriter, connect
 with tempfile.TemporaryDirectory() as folder:
     with StoreWriter(Path(folder)) as store:
-        kineto.read(Path(sys.argv[1]), trace=0, pass_name=None, store=store)
+        importer_of(Path(sys.argv[1])).read(Path(sys.argv[1]), trace=0, pass_name=None, store=store)
     with connect(Path(folder)) as connection:
         print(*((time.device, time.kernels, time.kernel_sum_ns) for time in device_time(connection)))
 """
@@ -159,13 +159,14 @@ def run(command: list[str]) -> Cost:
     return Cost(seconds, cpu, int(done.stdout.split()[-1]) / MEBIBYTE_IN_KIB)
 
 
-def report(costs: Mapping[str, list[Cost]]) -> None:
-    """Prints medians, and each tool's time over hwprof's."""
+def report(costs: Mapping[str, list[Cost]], events: int | None = None) -> None:
+    """Prints medians, and each tool's time over hwprof's; events a second too, where their number is given."""
     own = statistics.median(cost.seconds for cost in costs["hwprof"])
     click.echo(f"{'':32}{'seconds':>10}{'CPU s':>10}{'peak MiB':>10}{'times hwprof':>14}")
     for name, runs in costs.items():
         seconds, cpu, peak = (statistics.median(column) for column in zip(*runs, strict=True))
-        click.echo(f"{name:32}{seconds:10.2f}{cpu:10.2f}{peak:10.0f}{seconds / own:14.1f}")
+        rate = "" if events is None else f"{events / seconds:12,.0f} events/s, {events / cpu:,.0f} per CPU second"
+        click.echo(f"{name:32}{seconds:10.2f}{cpu:10.2f}{peak:10.0f}{seconds / own:14.1f}{rate}")
 
 
 if __name__ == "__main__":

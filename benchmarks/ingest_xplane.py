@@ -1,13 +1,53 @@
-"""Large XPlane traces made of a small one: its events again and again, each copy moved in time and correlations."""
+"""How fast, and in how much memory, an XPlane trace becomes device figures, beside the protobuf library.
 
-from collections.abc import Iterator
+    .venv/toolkit/bin/python -m benchmarks.ingest_xplane ../shared/traces/xplane/gpu_cc70_tf_bert.xplane.pb
+
+Tiles the trace, with distinct times and correlations, to each size in a temporary folder. Every run is a process of
+its own from the file to the figures, its start included; the tools take turns, and medians are printed. Beside hwprof
+stands the protobuf library reading the whole file into messages and adding up durations by line: no figures.
+"""
+
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
+
+from benchmarks.ingest import HWPROF_RUN, MEGABYTE, PEAK, measured, report
 from toolkit.ingest.xplane_schema import message_class, parse
 
 CORRELATION = "correlation_id"
 PAUSE_PS = 10**6
+
+PROTOBUF_RUN = """
+import sys
+from toolkit.ingest.xplane_schema import parse
+lines = [
+    parse("XEvents", line)
+    for plane in parse("XSpace", open(sys.argv[1], "rb").read()).planes
+    for line in parse("XPlane", plane).lines
+]
+print([sum(event.duration_ps for event in line.events) for line in lines])
+"""
+
+
+@click.command
+@click.argument("trace", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--megabytes", type=int, multiple=True, default=[32, 64], show_default=True, help="Sizes of the files.")
+@click.option("--repeats", default=5, show_default=True, help="Runs of each tool at each size.")
+def main(trace: Path, megabytes: Sequence[int], repeats: int) -> None:
+    """Print a table for each size, from copies of TRACE's events."""
+    runs = {"hwprof": HWPROF_RUN, "protobuf messages": PROTOBUF_RUN}
+    commands = {name: [sys.executable, "-c", code + PEAK] for name, code in runs.items()}
+    with tempfile.TemporaryDirectory(prefix="hwprof-benchmark-") as folder:
+        for size in megabytes:
+            path = Path(folder) / f"{size}.xplane.pb"
+            copies, events = tile(trace, path, size * MEGABYTE)
+            click.echo(f"\n{copies} copies, {path.stat().st_size / MEGABYTE:.0f} MB, {events} events")
+            report(measured(commands, path, repeats), events)
+            path.unlink()
 
 
 def tile(trace: Path, to: Path, size: int) -> tuple[int, int]:
@@ -54,3 +94,7 @@ def _correlations(plane: Any) -> Iterator[Any]:
     for line in plane.lines:
         for event in _events(line).events:
             yield from (stat for stat in event.stats if stat.metadata_id == wanted)
+
+
+if __name__ == "__main__":
+    main()
