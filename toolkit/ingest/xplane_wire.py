@@ -35,7 +35,7 @@ _DRAW = (
     _words(0x0000_3FFF_0000_3FFF, 0x3FFF_0000_3FFF_0000, 2),
     _words(0x0000_0000_0FFF_FFFF, 0x0FFF_FFFF_0000_0000, 4),
 )
-_NINTH, _TENTH = _words(56, 63)
+_SEVEN, _NINTH, _TENTH = _words(7, 56, 63)
 _CONTINUES = 0x80
 _KNOWN_WIRES = np.isin(np.arange(_WIRE + 1), (VARINT, FIXED64, BYTES, FIXED32))
 
@@ -116,13 +116,20 @@ class Messages:
         first = self.octets[at]
         if not len(at) or first.max() < _CONTINUES:
             return first.astype(np.uint64), at + 1
+        second = self.octets[at + 1]
+        two = first >= _CONTINUES
+        if second[two].max() < _CONTINUES:
+            return np.where(two, (first & _LOW7) | (second.astype(np.uint64) << _SEVEN), first), at + 1 + two
         words = self._words[at]
         stops = ~words & _ENDS
         lowest = stops & -stops
         inside = lowest | (lowest - _ONE)
         values = words & inside & ~_ENDS
         for stay, move, shift in _DRAW:
-            values = (values & stay) | ((values & move) >> shift)
+            moved = values & move
+            moved >>= shift
+            values &= stay
+            values |= moved
         ends = at + (np.bitwise_count(inside) >> 3)
         long = np.flatnonzero(stops == 0)
         if len(long):
