@@ -12,7 +12,8 @@ from tests.kineto_traces import BASE, EVENTS, MEMBERS, OP, WHOLE, read, rows, wr
 from toolkit.analyses.device_time import device_time
 from toolkit.analyses.step_parts import step_parts
 from toolkit.errors import HwprofError
-from toolkit.ingest import inflate, json_chunks, kineto
+from toolkit.ingest import inflate, kineto
+from toolkit.ingest.limits import EVENT_BYTES, INFLATED_BYTES, MEMBER_BYTES
 from toolkit.ingest.store import StoreWriter
 
 DAMAGED = {
@@ -75,25 +76,26 @@ def test_a_file_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
 def test_a_decompression_bomb_meets_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A small file that inflates beyond the limit stops there, and the error says how to raise it."""
     path = write(tmp_path, gzip.compress(b'{"a": "' + b" " * (4 << 20)), "bomb.pt.trace.json.gz")
-    monkeypatch.setenv(inflate.LIMIT_VARIABLE, str(1 << 20))
-    with pytest.raises(HwprofError, match=f"more than {1 << 20} bytes.*{inflate.LIMIT_VARIABLE}"):
+    monkeypatch.setenv(INFLATED_BYTES.variable, str(1 << 20))
+    with pytest.raises(HwprofError, match=f"more than {1 << 20} bytes.*{INFLATED_BYTES.variable}"):
         read(path)
 
 
 @pytest.mark.parametrize("text", ["", "16 GiB", "-1", "٣"])
 def test_a_limit_that_is_no_number_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mistyped limit is an error rather than no limit."""
-    monkeypatch.setenv(inflate.LIMIT_VARIABLE, text)
-    with pytest.raises(HwprofError, match=inflate.LIMIT_VARIABLE):
-        inflate.limit_bytes()
+    monkeypatch.setenv(INFLATED_BYTES.variable, text)
+    with pytest.raises(HwprofError, match=INFLATED_BYTES.variable):
+        INFLATED_BYTES.value()
 
 
 @pytest.mark.parametrize("head", [b'[{"ph": "X", "name": "', b'{"a": "', b'{"traceEvents": [], "a": "'])
 def test_no_part_of_a_document_fills_the_memory(head: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One event or member larger than the stated bound is an error, wherever it stands."""
-    monkeypatch.setattr(json_chunks, "LARGEST_BYTES", 1 << 20)
+    for limit in (EVENT_BYTES, MEMBER_BYTES):
+        monkeypatch.setenv(limit.variable, str(1 << 20))
     monkeypatch.setattr(inflate, "BLOCK_BYTES", 1 << 16)
-    with pytest.raises(HwprofError, match=f"larger than {1 << 20} bytes"):
+    with pytest.raises(HwprofError, match=f"larger than {1 << 20} bytes.* set HWPROF_MAX_"):
         read(write(tmp_path, head + b"x" * (3 << 20) + b'"}]'))
 
 

@@ -6,24 +6,28 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Sequence
-from decimal import Decimal
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.pyspy_traces import (
+    DOCUMENT,
+    EVENTS,
+    event,
+    nested,
+    read,
+    refused,
+    rows,
+    warned,
+    write,
+)
 from toolkit.analyses import runner
-from toolkit.clock import s_to_ns
 from toolkit.errors import HwprofError
 from toolkit.ingest import formats, kineto, pyspy, speedscope
-from toolkit.ingest.store import StoreWriter, connect
-
-REAL = Path(__file__).parents[2] / "shared" / "traces" / "pyspy" / "cpu_program.speedscope.json.gz"
-KEYS: dict[str, Any] = {"trace": 2, "pass_name": "profile"}
+from toolkit.ingest.limits import OPEN_FRAMES
 
 BUSY = """
 def leaf(n):
@@ -35,79 +39,6 @@ def again(n):
 for _ in range(300):
     again(3)
 """
-
-
-def event(ph: str, name: str, ts: float, *, tid: int = 5, place: tuple[str, int | None] = ("a.py", 1)) -> Any:
-    """A beginning or an end, as py-spy writes it."""
-    args = dict(zip(("filename", "line"), place, strict=True))
-    return {"args": args, "cat": "py-spy", "name": name, "ph": ph, "pid": 7, "tid": tid, "ts": ts}
-
-
-def nested(*frames: tuple[str, int, int], tid: int = 5) -> list[Any]:
-    """Events of frames given as (name, begin, end), each within or after those before it, in the order of time."""
-    stack: list[tuple[str, int, int]] = []
-    events = []
-    for frame in [*frames, ("", 10**9, 10**9)]:
-        while stack and stack[-1][2] <= frame[1]:
-            name, _, end = stack.pop()
-            events.append(event("E", name, end, tid=tid))
-        if frame[0]:
-            stack.append(frame)
-            events.append(event("B", frame[0], frame[1], tid=tid))
-    return events
-
-
-TREE = [("main", 100, 190), ("work", 110, 150), ("work", 120, 140), ("rest", 160, 165)]
-EVENTS = nested(*TREE)
-
-FRAMES = [
-    {"name": "main", "file": "a.py", "line": 1, "col": None},
-    {"name": "work", "file": "a.py", "line": 2},
-    {"name": "thread (7)", "file": "", "line": 0},
-]
-PROFILE = {
-    "type": "sampled", "name": 'Thread 7 "MainThread"', "unit": "seconds", "startValue": 0.0, "endValue": 0.04,
-    "samples": [[2, 0], [2, 0, 1, 1], [2, 0, 1], [2]], "weights": [0.01, 0.01, 0.01, 0.01],
-}  # fmt: skip
-DOCUMENT = {
-    "$schema": "https://www.speedscope.app/file-format-schema.json", "profiles": [PROFILE],
-    "shared": {"frames": FRAMES}, "activeProfileIndex": None, "exporter": "py-spy@0.4.3", "name": "py-spy profile",
-}  # fmt: skip
-
-
-def write(folder: Path, content: Any, name: str = "pyspy.json") -> Path:
-    """A file of these bytes, or of this document."""
-    path = folder / name
-    path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
-    return path
-
-
-def read(path: Path) -> duckdb.DuckDBPyConnection:
-    """The store of this file, beside it."""
-    folder = path.parent / "store"
-    folder.mkdir()
-    with StoreWriter(folder) as store:
-        formats.importer_of(path).read(path, **KEYS, store=store)
-    return connect(folder)
-
-
-def refused(path: Path) -> str:
-    """What the error says about a file that must be refused, with nothing of it stored."""
-    with pytest.raises(HwprofError, match=path.name) as caught:
-        read(path)
-    assert list((path.parent / "store").iterdir()) == []
-    return str(caught.value)
-
-
-def rows(connection: duckdb.DuckDBPyConnection, columns: str, order: str = "ALL") -> list[tuple[Any, ...]]:
-    """Columns of `stacks`."""
-    return connection.execute(f"SELECT {columns} FROM stacks ORDER BY {order}").fetchall()  # noqa: S608 - our own words
-
-
-def warned(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, bool]]:
-    """Count and doubt of each warning."""
-    found = connection.execute("SELECT code, count, untrusted FROM warnings").fetchall()
-    return {code: (count, doubt) for code, count, doubt in found}
 
 
 def test_frames_become_rows(tmp_path: Path) -> None:
@@ -200,8 +131,10 @@ def test_a_trace_without_events_is_in_doubt(tmp_path: Path) -> None:
 
 def test_more_open_frames_than_stated_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames that never end do not fill the memory."""
-    monkeypatch.setattr(pyspy, "MAX_HELD", 10)
-    assert "more than 10 threads and open frames" in refused(write(tmp_path, [event("B", "f", i) for i in range(10)]))
+    monkeypatch.setenv(OPEN_FRAMES.variable, "10")
+    assert "more than 10 threads and frames open at once" in refused(
+        write(tmp_path, [event("B", "f", i) for i in range(10)])
+    )
 
 
 CUT = json.dumps(EVENTS).encode()[:-40]
@@ -249,7 +182,7 @@ def test_each_file_finds_its_importer(content: bytes, ours: formats.Importer, tm
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\x1f\x8b", json.dumps([{"ph": "B", "cat": "x"}]).encode()])
 def test_what_is_no_trace_is_nobody_s(content: bytes, tmp_path: Path) -> None:
     """Beginnings and ends of other tools are not taken for py-spy's."""
-    with pytest.raises(HwprofError, match="no trace that hwprof knows"):
+    with pytest.raises(HwprofError, match=r"no trace that hwprof knows|is empty"):
         formats.importer_of(write(tmp_path, content, "trace.json"))
 
 
@@ -260,107 +193,6 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     for name in ("pyspy.json", "x.speedscope.json"):
         assert "No such file" in refused(tmp_path / name)
         (tmp_path / "store").rmdir()
-
-
-def test_samples_become_a_call_tree(tmp_path: Path) -> None:
-    """Each place in the tree is one row with its samples and their sum, and with no start."""
-    connection = read(write(tmp_path, DOCUMENT, "x.speedscope.json"))
-    columns = "depth, frame, samples, dur_ns, self_ns, recursive, ts_ns, thread"
-    thread = 'Thread 7 "MainThread"'
-    assert rows(connection, columns, "depth") == [
-        (0, "thread (7)", 4, 40_000_000, 10_000_000, False, None, thread),
-        (1, "main (a.py:1)", 4 - 1, 30_000_000, 10_000_000, False, None, thread),
-        (2, "work (a.py:2)", 2, 20_000_000, 10_000_000, False, None, thread),
-        (3, "work (a.py:2)", 1, 10_000_000, 10_000_000, True, None, thread),
-    ]
-    assert warned(connection) == {"no_timeline": (4, False)}
-    found = runner.run(connection, "stacks")
-    assert [(row["samples"], row["self_ns"], row["total_ns"]) for row in found if "work" in row["frame"]] == [
-        (2, 20_000_000, 20_000_000)
-    ]
-
-
-@pytest.mark.skipif(not REAL.exists(), reason="the shared traces are not beside the repository")
-def test_a_real_profile_keeps_every_sample(tmp_path: Path) -> None:
-    """Samples and time of each thread are those of the file, in total and as the sum of own times."""
-    path = tmp_path / REAL.name
-    path.symlink_to(REAL)
-    document = json.loads(gzip.decompress(REAL.read_bytes()), parse_float=Decimal)
-    expected = {
-        profile["name"]: (len(profile["samples"]), s_to_ns(profile["endValue"])) for profile in document["profiles"]
-    }
-    with read(path) as connection:
-        found = connection.execute(
-            "SELECT thread, sum(samples) FILTER (depth = 0), sum(dur_ns) FILTER (depth = 0), sum(self_ns) FROM stacks"
-            " GROUP BY thread"
-        ).fetchall()
-    assert {thread: (samples, ns) for thread, samples, ns, _ in found} == expected
-    assert all(own == ns for _, _, ns, own in found)
-
-
-@given(seconds=st.decimals(0, 10**6, places=11))
-def test_seconds_become_exact_nanoseconds(seconds: Decimal) -> None:
-    """Every decimal is rounded half to even at 1 ns."""
-    assert s_to_ns(seconds) == round(Fraction(seconds) * 10**9)
-
-
-STACKS = st.lists(st.tuples(st.lists(st.integers(0, 2), max_size=5), st.integers(0, 10**6)), max_size=8)
-
-
-@given(stacks=STACKS)
-def test_no_time_is_lost_in_the_tree(
-    stacks: list[tuple[list[int], int]], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """Own times sum to the weights of all samples that hold a frame."""
-    profile = PROFILE | {"samples": [stack for stack, _ in stacks], "weights": [us / 10**6 for _, us in stacks]}
-    path = write(tmp_path_factory.mktemp("tree"), DOCUMENT | {"profiles": [profile]}, "x.speedscope.json")
-    with read(path) as connection:
-        total = connection.execute("SELECT coalesce(sum(self_ns), 0), count(*) FROM stacks").fetchall()[0][0]
-        empty = warned(connection).get("empty_samples", (0, False))
-    assert total == sum(1000 * us for stack, us in stacks if stack)
-    assert empty == (sum(not stack for stack, _ in stacks), False)
-
-
-def changed(**members: Any) -> dict[str, Any]:
-    """The document with other members of its profile."""
-    return DOCUMENT | {"profiles": [PROFILE | members]}
-
-
-WRONG = {
-    "nothing": b"",
-    "half": json.dumps(DOCUMENT).encode()[:-30],
-    "half of a gzip": gzip.compress(json.dumps(DOCUMENT).encode())[:-12],
-    "a list": [],
-    "evented": changed(type="evented"),
-    "unit of bytes": changed(unit="bytes"),
-    "unit of control characters": changed(unit="\x1b[2J"),
-    "fewer weights": changed(weights=[0.01]),
-    "frame that is not there": changed(samples=[[3]], weights=[1]),
-    "negative frame": changed(samples=[[-1]], weights=[1]),
-    "negative weight": changed(samples=[[0]], weights=[-1]),
-    "NaN": changed(samples=[[0]], weights=[float("nan")]),
-    "NaN as text": changed(samples=[[0]], weights=["NaN"]),
-    "weight of ages": changed(samples=[[0]], weights=["1e999999999"]),
-    "weights of ages": changed(samples=[[0]] * 3, weights=["2e9"] * 3),
-    "nesting": b'{"a":' * 100_000,
-    "lone surrogate": changed(name="\ud800"),
-}
-
-
-@pytest.mark.parametrize("name", WRONG)
-def test_damaged_profiles_are_errors(name: str, tmp_path: Path) -> None:
-    """What is cut off, contradicts itself or is not sampled in seconds is refused in one line that names the file."""
-    assert refused(write(tmp_path, WRONG[name], "x.speedscope.json")).isprintable()
-
-
-def test_larger_profiles_than_stated_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both limits are named: bytes, and places in the call tree."""
-    path = write(tmp_path, DOCUMENT, "x.speedscope.json")
-    monkeypatch.setattr(speedscope, "MAX_ROWS", 3)
-    assert "more than 3 different stacks" in refused(path)
-    (tmp_path / "store").rmdir()
-    monkeypatch.setattr(speedscope, "MAX_BYTES", 100)
-    assert "more than 100 bytes" in refused(path)
 
 
 @pytest.mark.e2e

@@ -10,7 +10,7 @@ from toolkit.reports import reference
     "name", ["schema.md", "analyses.md", "settings.md", "summary.schema.json", "doctor.schema.json"]
 )
 def test_reference_pages_are_those_of_the_code(name: str) -> None:
-    """`make docs` has been run since schema, analyses, settings or summary changed."""
+    """`make docs` has been run since schema, analyses, settings, limits or summary changed."""
     assert (reference.DOCS / name).read_text(encoding="utf-8") == reference.pages()[name]
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from toolkit.analyses import runner
 from toolkit.errors import HwprofError
 from toolkit.ingest import formats, plain_pickle, torch_snapshot
+from toolkit.ingest.limits import PICKLE_BYTES, PICKLE_MEMORY_BYTES, SNAPSHOT_ROWS
 from toolkit.ingest.store import StoreWriter, connect
 
 TRACES = Path(__file__).parents[2] / "shared" / "traces"
@@ -267,7 +268,7 @@ def test_a_list_that_stands_in_it_many_times_is_counted_as_often(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """References that make few bytes many rows are refused before the rows are made."""
-    monkeypatch.setattr(torch_snapshot, "MAX_ROWS", 20_000)
+    monkeypatch.setenv(SNAPSHOT_ROWS.variable, "20000")
     events, many = [event("alloc", 1, 1)] * 3000, segment(*[(1, "inactive")] * 3000)
     for content in SNAPSHOT | {"device_traces": [events] * 9}, SNAPSHOT | {"segments": [many] * 9}:
         assert "more than 20000 blocks and events" in refused(tmp_path, content)
@@ -288,16 +289,18 @@ def test_sizes_whose_sum_is_beyond_64_bits_are_summed(tmp_path: Path) -> None:
     assert allocations["allocated_bytes"] == 2 * most
 
 
-def test_more_objects_than_stated_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Instructions that make objects of single bytes are counted."""
-    monkeypatch.setattr(plain_pickle, "MAX_OBJECTS", 1000)
-    assert "more than 1000 objects" in refused(tmp_path, b"\x80\x04" + b"]" * 2000 + b".")
+def test_more_memory_than_stated_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instructions of single bytes that make objects end where these take more memory than allowed."""
+    monkeypatch.setenv(PICKLE_MEMORY_BYTES.variable, str(MIB))
+    said = refused(tmp_path, b"\x80\x04" + b"]" * (1 << 20) + b".")
+    assert f"takes more than {MIB} bytes of memory" in said
+    assert PICKLE_MEMORY_BYTES.variable in said
 
 
 def test_a_larger_file_than_stated_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit on the file's size is named with the size."""
-    monkeypatch.setattr(plain_pickle, "MAX_BYTES", 100)
-    assert "pickles of up to 100 bytes" in refused(tmp_path, SNAPSHOT)
+    monkeypatch.setenv(PICKLE_BYTES.variable, "100")
+    assert "reads up to 100 of a pickle" in refused(tmp_path, SNAPSHOT)
 
 
 WRONG = {

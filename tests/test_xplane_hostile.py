@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.xplane_traces import REJECTED, RICH, SHARED, WHOLE, event, plane, read, refused, rows, space, start
 from toolkit.errors import HwprofError
 from toolkit.ingest import xplane
+from toolkit.ingest.limits import XPLANE_BYTES
 from toolkit.ingest.store import StoreWriter, connect
 
 
@@ -46,8 +47,8 @@ def test_nothing_reaches_the_store_from_a_file_broken_at_its_end(tmp_path: Path)
 
 def test_a_file_above_the_limit_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit is stated in the error."""
-    monkeypatch.setattr(xplane, "MAX_FILE_BYTES", 10)
-    with pytest.raises(HwprofError, match=r"vm\.xplane\.pb has \d+ bytes\. hwprof reads up to 10 bytes"):
+    monkeypatch.setenv(XPLANE_BYTES.variable, "10")
+    with pytest.raises(HwprofError, match=r"vm\.xplane\.pb has \d+ bytes, and hwprof reads up to 10 "):
         read(WHOLE, tmp_path)
 
 

@@ -1,5 +1,7 @@
 """The one error type: raised wherever a person can do something about it, caught once, in `commands/cli.py`."""
 
+import sys
+
 BAD_INPUT = 2
 FAILED = 1
 INTERRUPTED = 130
@@ -17,3 +19,13 @@ class HwprofError(Exception):
         self.problem = problem
         self.remedy = remedy
         self.exit_code = exit_code
+
+
+def printable(text: str) -> str:
+    """The text on one line, with everything escaped that a terminal might obey: names of files come from strangers."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
+def complain(problem: object) -> None:
+    """One line on stderr."""
+    sys.stderr.write(f"hwprof: {printable(str(problem))}\n")

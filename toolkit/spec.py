@@ -35,6 +35,8 @@ NATIVE_LOOP = {"torch": "custom", "tf": "fit"}
 # How each framework can run a model; the first is what a matched run takes where nothing is said.
 COMPILES = {"torch": ("eager", "inductor"), "tf": ("graph", "eager", "xla"), "jax": ("xla", "eager")}
 CIFAR10_IMAGE_SIZE = 32
+# There are too many settings for one line.
+SETTINGS_LISTED = "`hwprof run --help` lists them all."
 CIFAR10_CLASSES = 10
 
 
@@ -140,19 +142,19 @@ def model_names(profiles: Path) -> list[str]:
     return sorted(path.stem for path in profiles.glob("*.toml"))
 
 
-def known(name: str, valid: Iterable[str], what: str) -> str:
-    """`name`, if it is one of `valid`; else raises HwprofError naming the nearest of them."""
+def known(name: str, valid: Iterable[str], what: str, listed: str | None = None) -> str:
+    """`name`, if it is one of `valid`; else raises HwprofError naming the nearest, and where all are `listed`."""
     valid = list(valid)
     if name in valid:
         return name
     near = difflib.get_close_matches(name.lower(), valid, n=1, cutoff=0.4)
     hint = f"Did you mean {near[0]!r}? " if near else ""
-    raise HwprofError(f"Unknown {what} {name!r}.", remedy=f"{hint}Known: {', '.join(valid)}.")
+    raise HwprofError(f"Unknown {what} {name!r}.", remedy=hint + (listed or f"Known: {', '.join(valid)}."))
 
 
 def parse(name: str, text: str) -> Any:
     """The value of field `name` written as text, as on a command line."""
-    default = FIELDS[known(name, FIELDS, "setting")].default
+    default = FIELDS[known(name, FIELDS, "setting", SETTINGS_LISTED)].default
     if isinstance(default, tuple):
         cast = type(default[0])
         return tuple(_cast(name, item.strip(), cast) for item in text.split(",") if item.strip())
@@ -232,7 +234,7 @@ def _read_profile(path: Path) -> dict[str, Any]:
 
 
 def _from_toml(path: Path, name: str, value: Any) -> Any:
-    default: Any = FIELDS[known(name, FIELDS, f"key in {path}:")].default
+    default: Any = FIELDS[known(name, FIELDS, f"key in {path}:", SETTINGS_LISTED)].default
     example = default
     if isinstance(default, tuple):
         if isinstance(value, list) and all(type(one) is type(default[0]) for one in value):

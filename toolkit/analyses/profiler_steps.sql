@@ -20,9 +20,13 @@ WITH numbered AS (
 marked AS (
     SELECT * EXCLUDE (reached_ns) FROM numbered WHERE reached_ns IS NULL OR host_end_ns > reached_ns
 ),
+-- one a correlation: in a trace where many share one, each pair of a call and a slice would be one too many
 launches AS (
     SELECT launch.trace, correlation, CASE WHEN ts_ns + dur_ns <= host_end_ns THEN host_start_ns END AS host_start_ns
-    FROM (FROM slices WHERE kind = 'launch' AND correlation IS NOT NULL) AS launch
+    FROM (
+        SELECT DISTINCT ON (trace, correlation) trace, correlation, ts_ns, dur_ns
+        FROM slices WHERE kind = 'launch' AND correlation IS NOT NULL ORDER BY trace, correlation, ts_ns, dur_ns DESC
+    ) AS launch
     ASOF LEFT JOIN marked ON marked.trace = launch.trace AND launch.ts_ns >= marked.host_start_ns
 ),
 work AS (

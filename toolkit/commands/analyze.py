@@ -1,6 +1,5 @@
 """`hwprof analyze`."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -10,43 +9,57 @@ from toolkit.analyses.ranks import Analysis, Collectives, collectives, jobs
 from toolkit.analyses.sound import sound
 from toolkit.analyses.traces import TraceAnalysis, analyse
 from toolkit.capture import runs
-from toolkit.commands.console import console
+from toolkit.commands import progress, sources
+from toolkit.commands.console import Harmless, console
 from toolkit.commands.digest import digest
-from toolkit.errors import HwprofError
-from toolkit.ingest import cache, formats
-from toolkit.ingest.store import connect
+from toolkit.errors import HwprofError, complain
+from toolkit.ingest import cache
+from toolkit.ingest.store import connect, text_of
 from toolkit.reports import traces
 
 
 @click.command
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(paths: tuple[Path, ...], *, as_json: bool) -> None:
+@click.option("--salvage", is_flag=True, help="Of a damaged file, analyse what comes before the damage.")
+def command(paths: tuple[Path, ...], *, as_json: bool, salvage: bool) -> None:
     """Analyse traces that any profiler run left: files, folders of them, or runs.
 
-    A trace is read once: its tables are kept in the cache folder by the file's content.
+    A trace is read once: its tables are kept in the cache folder by the file's content. A path that cannot be analysed
+    is named on stderr, and the others are analysed all the same; the exit code then is not 0.
 
     \b
     hwprof analyze trace.pt.trace.json.gz
     hwprof analyze log/ --json
     hwprof analyze runs/20261121-114447-torch-resnet50-cpu-train-5086
     """
-    found = [trace for path in paths for trace in _traces(path)]
-    analysis = Analysis(traces=[trace for trace, _ in found], jobs=jobs(found))
+    found, failures = sources.find(paths)
+    analysed: list[tuple[TraceAnalysis, Collectives]] = []
+    with progress.watching(found, shown=progress.wanted(as_json=as_json)) as watch_of:
+        for path in found:
+            try:
+                analysed += _traces(path, salvage=salvage, watch=watch_of(path))
+            except HwprofError as error:
+                failures.append(error)
+    if analysed:
+        _print(Analysis(traces=[trace for trace, _ in analysed], jobs=jobs(analysed)), as_json=as_json)
+    if failures:
+        for failure in failures[:-1]:
+            complain(failure)
+        raise failures[-1]
+
+
+def _print(analysis: Analysis, *, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(analysis), indent=1).decode())
     else:
-        console().print(traces.report(analysis))
+        console().print(Harmless(traces.report(analysis)))
 
 
-def _traces(path: Path) -> Iterator[tuple[TraceAnalysis, Collectives]]:
-    if not path.exists():
-        raise HwprofError(f"There is no {path}.", remedy="Give a trace, a folder of traces, or a run.")
+def _traces(path: Path, *, salvage: bool, watch: progress.Watch) -> list[tuple[TraceAnalysis, Collectives]]:
     if (path / runs.SPEC).exists():
-        yield from _run(path)
-        return
-    for file in _files(path):
-        yield from _analysed(cache.stored(file), str(file))
+        return _run(path)
+    return _analysed(cache.stored(path, salvages=salvage, watch=watch), text_of(path))
 
 
 def _run(folder: Path) -> list[tuple[TraceAnalysis, Collectives]]:
@@ -60,13 +73,3 @@ def _analysed(store: Path, path: str | None = None) -> list[tuple[TraceAnalysis,
     with sound(store), connect(store) as connection:
         found = collectives(connection)
         return [(trace, found[number]) for number, trace in enumerate(analyse(connection, path))]
-
-
-def _files(path: Path) -> list[Path]:
-    """The file itself, or every trace in the folder."""
-    if path.is_file():
-        return [path]
-    found = [file for file in sorted(path.rglob("*")) if file.is_file() and formats.knows(file)]
-    if not found:
-        raise HwprofError(f"{path} holds no trace.", remedy=f"Known formats: {formats.NAMES}.")
-    return found

@@ -1,5 +1,6 @@
 """The click group. Each command is imported on use, so that `hwprof --help` answers at once."""
 
+import difflib
 import importlib
 import sys
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import click
 
 from toolkit import __version__
-from toolkit.errors import INTERRUPTED, HwprofError
+from toolkit.errors import INTERRUPTED, HwprofError, complain
 
 # Name -> what `hwprof --help` says of it; the command is `toolkit.commands.<name>:command`.
 COMMANDS = {
@@ -29,6 +30,16 @@ class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in the order of `COMMANDS`."""
         return list(COMMANDS)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first word names; raises HwprofError naming the nearest where it names none."""
+        if args[0] not in COMMANDS:
+            near = difflib.get_close_matches(args[0].lower(), COMMANDS, n=1, cutoff=0.4)
+            hint = f"Did you mean {near[0]!r}? " if near else ""
+            raise HwprofError(f"There is no command {args[0]!r}.", remedy=f"{hint}See: hwprof --help.")
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name, imported."""
@@ -66,10 +77,11 @@ def _main() -> Any:
     try:
         return cli.main(standalone_mode=False) or 0
     except HwprofError as error:
-        click.echo(f"hwprof: {error}", err=True)
+        complain(error)
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        named = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "hwprof"
+        complain(f"{error.format_message()} See: {named} --help.")
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("hwprof: interrupted.", err=True)

@@ -1,51 +1,62 @@
 """A file's content in blocks of a megabyte, inflated where it is gzip, within a stated limit."""
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from isal import isal_zlib
+from isal import igzip_lib, isal_zlib
 
 from toolkit.errors import HwprofError
+from toolkit.ingest.limits import INFLATED_BYTES
+from toolkit.ingest.reading import WHOLE, Reading, SalvageableError
 
 BLOCK_BYTES = 1 << 20
-LIMIT_VARIABLE = "HWPROF_MAX_INFLATED_BYTES"
-DEFAULT_LIMIT_BYTES = 16 << 30
 GZIP_MAGIC = b"\x1f\x8b"
-# The stub gives the class as an instance of Exception.
-INFLATE_ERROR = cast(type[Exception], isal_zlib.error)
 GZIP_WINDOW = 16 + isal_zlib.MAX_WBITS
 READ_BYTES = 1 << 18
-DAMAGED = "Take the file again from where it was written: it was cut off or damaged on the way."
+# What stands in the same read as the damage is lost with it, so a salvage reads less at once.
+SALVAGE_READ_BYTES = 1 << 12
+
+# The library's types declare the class an instance.
+_UNSOUND = cast("type[Exception]", igzip_lib.IsalError)
 
 
-def limit_bytes() -> int:
-    """How much a trace may hold once inflated: HWPROF_MAX_INFLATED_BYTES, 16 GiB unless set."""
-    text = os.environ.get(LIMIT_VARIABLE, str(DEFAULT_LIMIT_BYTES))
-    if not text.isascii() or not text.isdigit():
-        raise HwprofError(f"{LIMIT_VARIABLE} is {text!r}.", remedy="Give it as a whole number of bytes.")
-    return int(text)
+def blocks(path: Path, reading: Reading = WHOLE) -> Iterator[bytes]:
+    """The content in blocks, none empty; they end before the damage where `reading` keeps what comes before it.
 
-
-def blocks(path: Path) -> Iterator[bytes]:
-    """The content in blocks, none empty. Raises HwprofError where it is unreadable, damaged, or over `limit_bytes`."""
-    limit = limit_bytes()
+    Raises HwprofError where the file is unreadable, damaged, or over the limit.
+    """
+    limit = INFLATED_BYTES.value()
     total = 0
     try:
         with path.open("rb") as file:
-            compressed = file.peek(len(GZIP_MAGIC)).startswith(GZIP_MAGIC)
-            for block in _inflated(file) if compressed else iter(lambda: file.read(BLOCK_BYTES), b""):
+            for block in _content(file, reading):
                 total += len(block)
                 if total > limit:
-                    remedy = f"If it is to be trusted, set {LIMIT_VARIABLE} higher."
-                    raise HwprofError(f"{path} holds more than {limit} bytes once inflated.", remedy=remedy)
+                    problem = f"{path} holds more than {limit} bytes once inflated."
+                    raise HwprofError(problem, remedy=INFLATED_BYTES.remedy())
                 yield block
-    except (EOFError, INFLATE_ERROR) as error:
-        raise HwprofError(f"{path} is no whole gzip file: {error}.", remedy=DAMAGED) from error
+                reading.came_to(file.tell())
+    except _BrokenError as broken:
+        size = path.stat().st_size
+        problem = f"is no whole gzip file: it is damaged behind byte {broken.at} of {size}, {broken.problem}"
+        kept = f"{broken.at:,} of {size:,} compressed bytes could be read, {total:,} bytes once inflated"
+        reading.damaged(SalvageableError(path, problem, kept=kept))
     except OSError as error:
         raise HwprofError(f"{path} cannot be read: {error.strerror}.", remedy="Check the path.") from error
+
+
+def head(path: Path, size: int) -> bytes:
+    """The content's first bytes, inflated where it is gzip; none where that is damaged. Raises OSError."""
+    with path.open("rb") as file:
+        data = file.read(size)
+    if not data.startswith(GZIP_MAGIC):
+        return data
+    try:
+        return isal_zlib.decompressobj(GZIP_WINDOW).decompress(data, size)
+    except _UNSOUND:
+        return b""
 
 
 def ahead(content: Iterator[bytes]) -> Iterator[bytes]:
@@ -57,17 +68,57 @@ def ahead(content: Iterator[bytes]) -> Iterator[bytes]:
             yield block
 
 
-def _inflated(file: BinaryIO) -> Iterator[bytes]:
+class _BrokenError(Exception):
+    """Compressed data that are damaged behind byte `at` of the file."""
+
+    def __init__(self, problem: str, at: int) -> None:
+        self.problem = problem
+        self.at = at
+
+
+def _content(file: BinaryIO, reading: Reading) -> Iterator[bytes]:
+    magic = file.read(len(GZIP_MAGIC))
+    file.seek(0)
+    if magic != GZIP_MAGIC:
+        return iter(lambda: file.read(BLOCK_BYTES), b"")
+    if reading.salvages:
+        return _gathered(_inflated(file, SALVAGE_READ_BYTES))
+    return _inflated(file, READ_BYTES)
+
+
+def _inflated(file: BinaryIO, read_bytes: int) -> Iterator[bytes]:
     """Inflates one gzip member after the other; zeros between and after them are padding, as for gzip itself."""
     stream = isal_zlib.decompressobj(GZIP_WINDOW)
-    data = file.read(READ_BYTES)
+    data = file.read(read_bytes)
     while data:
-        if block := stream.decompress(data, BLOCK_BYTES):
+        try:
+            block = stream.decompress(data, BLOCK_BYTES)
+        except _UNSOUND as error:
+            raise _BrokenError(str(error), file.tell() - len(data)) from error
+        if block:
             yield block
-        data = (stream.unused_data.lstrip(b"\0") if stream.eof else stream.unconsumed_tail) or file.read(READ_BYTES)
+        data = (stream.unused_data.lstrip(b"\0") if stream.eof else stream.unconsumed_tail) or file.read(read_bytes)
         if stream.eof and (data := data.lstrip(b"\0")):
             stream = isal_zlib.decompressobj(GZIP_WINDOW)
     if rest := stream.flush():
         yield rest
     if not stream.eof:
-        raise EOFError("it ends inside the compressed data")
+        raise _BrokenError("where it ends inside the compressed data", file.tell())
+
+
+def _gathered(content: Iterator[bytes]) -> Iterator[bytes]:
+    """The same bytes in blocks of BLOCK_BYTES or more; what is gathered when `content` breaks comes before that."""
+    parts, size, broken = [], 0, None
+    try:
+        for part in content:
+            parts.append(part)
+            size += len(part)
+            if size >= BLOCK_BYTES:
+                yield b"".join(parts)
+                parts, size = [], 0
+    except _BrokenError as error:
+        broken = error
+    if parts:
+        yield b"".join(parts)
+    if broken:
+        raise broken

@@ -6,7 +6,6 @@ element begins; if `[piece]` is valid JSON, it is a whole number of elements and
 so the next piece begins where an element begins. Where a guessed cut fails, a scanner finds the true end, slowly.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -14,22 +13,16 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from toolkit.errors import HwprofError
+from toolkit.ingest import json_text
+from toolkit.ingest.limits import EVENT_BYTES, MEMBER_BYTES, NESTING, Limit
+from toolkit.ingest.reading import WHOLE, Reading, SalvageableError
 
 T = TypeVar("T")
 
-KEY = b'"traceEvents"'
 # Small enough that a piece and what is decoded from it stay in a core's cache.
 PIECE_BYTES = 1 << 20
-LARGEST_BYTES = 64 << 20
-DEEPEST = 512
 REPAIR = "Export it again from the profiler: it was cut off or edited, or it is no trace."
 
-_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_TOKEN = re.compile(_STRING + rb'|[\[\]{},"]', re.DOTALL)
-_NO_NUMBER = re.compile(_STRING + rb"|-?\b(?:nan|inf(?:inity)?)\b", re.DOTALL | re.IGNORECASE)
-_OPENS_LIST = re.compile(rb"\s*:\s*\[")
-_BORDER = re.compile(rb"\s*\}\s*,\s*\{")
-_BLANK = re.compile(rb"\s*+")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -37,52 +30,80 @@ class EventArray(Generic[T]):
     """Iterates over `decode(b"[...]")` of every piece; then `metadata` holds the document's other members.
 
     `decode` raises msgspec.DecodeError where its argument is not valid JSON. NaN and infinities, which are not JSON but
-    which some writers write, are given to it as null. What is otherwise not JSON, an element of more than LARGEST_BYTES
-    and nesting beyond DEEPEST (or the interpreter's recursion limit) raise HwprofError naming `path`.
+    which some writers write, are given to it as null. What is otherwise not JSON, and an element or nesting over the
+    limits, raise HwprofError naming `path` and the byte; unless `reading` keeps what comes before that: then the pieces
+    end there, `whole` turns false, and `metadata` holds the members before the array.
     """
 
-    def __init__(self, path: Path, blocks: Iterator[bytes], decode: Callable[[bytes], T]) -> None:
+    def __init__(
+        self, path: Path, blocks: Iterator[bytes], decode: Callable[[bytes], T], reading: Reading = WHOLE
+    ) -> None:
         self._path = path
         self._blocks = blocks
         self._decode = decode
+        self._reading = reading
+        self._event_bytes, self._member_bytes, self._deepest = (
+            limit.value() for limit in (EVENT_BYTES, MEMBER_BYTES, NESTING)
+        )
         self._before = b""
         self._more = True
+        # What of the document is in memory, the byte that it begins with, and where in it the next element does.
+        self._text, self._offset, self._at = b"", 0, 0
+        self.whole = True
         self.metadata: dict[str, Any] = {}
 
     def __iter__(self) -> Iterator[T]:
         try:
+            self._find_array()
             yield from self._pieces()
+            self.metadata = self._members()
+        except _BrokenError as broken:
+            yield from self._kept(broken)
+
+    def _find_array(self) -> None:
+        """Reads to the array's opening bracket and keeps what stands before it."""
+        text = self._next_block()
+        try:
+            while (start := json_text.array_start(text := self._unmarked(text), self._deepest)) is None:
+                if not self._more:
+                    raise self._refused(json_text.why_no_array(text))
+                text = self._grow(text, MEMBER_BYTES, self._member_bytes)
+        except _BrokenError as broken:
+            raise self._refused(broken.problem, broken.remedy) from broken
         except RecursionError as error:
-            raise self._error("it nests too deep") from error
-        except UnicodeDecodeError as error:
-            raise self._error("a text in it is not UTF-8") from error
+            raise self._refused(self._too_deep()) from error
+        self._before, self._text, self._at = text[:start], text, start
+
+    def _unmarked(self, text: bytes) -> bytes:
+        if text.startswith(_BYTE_ORDER_MARK):
+            self._offset = len(_BYTE_ORDER_MARK)
+        return text.removeprefix(_BYTE_ORDER_MARK)
 
     def _pieces(self) -> Iterator[T]:
-        text, at, closed = self._head(), 0, False
-        border, first = _border(text), True
+        closed, first = False, True
+        border = json_text.border(self._text[self._at :])
         while not closed:
-            if len(text) - at < PIECE_BYTES:
-                text, at = text[at:] + self._next_block(), 0
-            while (found := self._piece(text, at, border)) is None:
-                text, at = self._grow(text[at:]), 0
-            value, end = found
-            closed = text[end : end + 1] == b"]"
-            if _skip_blank(text, at) == end and not (first and closed):
-                raise self._error("an element is missing beside a comma")
+            if len(self._text) - self._at < PIECE_BYTES:
+                self._drop_read()
+                self._text += self._next_block()
+            value, end = self._next_piece(border)
+            closed = self._text[end : end + 1] == b"]"
+            if json_text.skip_blank(self._text, self._at) == end and not (first and closed):
+                raise _BrokenError("an element is missing beside a comma")
             first = False
+            self._at = end + 1
             yield value
-            at = end + 1
-        self.metadata = self._members(text[at:])
 
-    def _head(self) -> bytes:
-        """Reads to the array's opening bracket and keeps what stands before it; gives what follows."""
-        text = self._next_block()
-        while (start := _array_start(text := text.removeprefix(_BYTE_ORDER_MARK))) is None:
-            if not self._more:
-                raise self._error(_why_no_array(text))
-            text = self._grow(text)
-        self._before = text[:start]
-        return text[start:]
+    def _next_piece(self, border: bytes) -> tuple[T, int]:
+        try:
+            while (found := self._piece(self._text, self._at, border)) is None:
+                self._drop_read()
+                self._text = self._grow(self._text, EVENT_BYTES, self._event_bytes)
+        except RecursionError as error:
+            raise _BrokenError(self._too_deep()) from error
+        except UnicodeDecodeError as error:
+            raise _BrokenError("a text in it is not UTF-8") from error
+        return found
 
     def _piece(self, text: bytes, at: int, border: bytes) -> tuple[T, int] | None:
         """The elements from `at` on, decoded, and where the comma or bracket behind them stands; None if cut off."""
@@ -93,121 +114,101 @@ class EventArray(Generic[T]):
                 return self._decoded(text, at, end), end
             except msgspec.DecodeError:
                 pass  # the cut is wrong, or the text is: the scanner tells which
-        true_end = _elements_end(text, at)
+        true_end = json_text.elements_end(text, at, self._deepest)
         if true_end is None:
             return None
         try:
             return self._decoded(text, at, true_end), true_end
         except msgspec.DecodeError as error:
-            raise self._error(str(error)) from error
+            raise _BrokenError(str(error)) from error
 
     def _decoded(self, text: bytes, at: int, end: int) -> T:
-        piece = b"".join((b"[", memoryview(text)[at:end], b"]"))
+        piece = json_text.as_array(text, at, end)
         try:
             return self._decode(piece)
         except msgspec.DecodeError:
-            repaired = _without_nan(piece)
+            repaired = json_text.without_nan(piece)
             if repaired == piece:
                 raise
             return self._decode(repaired)
 
-    def _members(self, text: bytes) -> dict[str, Any]:
+    def _members(self) -> dict[str, Any]:
         """Everything of the document but the array, whose elements are already gone."""
-        text = self._read_on(text, at_least=LARGEST_BYTES)
+        self._drop_read()
+        behind, self._text = self._text, b""
         try:
-            document = msgspec.json.decode(_without_nan(self._before + b"]" + text))
-        except msgspec.DecodeError as error:
-            raise self._error(str(error)) from error
+            behind = self._read_on(behind, up_to=self._member_bytes + 1)
+            if len(self._before) + len(behind) > self._member_bytes:
+                problem = f"the members beside its events are larger than {self._member_bytes} bytes"
+                raise _BrokenError(problem, remedy=MEMBER_BYTES.remedy())
+            document = msgspec.json.decode(json_text.without_nan(self._before + b"]" + behind))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise _BrokenError(str(error)) from error
+        except RecursionError as error:
+            raise _BrokenError(self._too_deep()) from error
         if isinstance(document, list):
             return {}
         if document.pop("traceEvents") != []:
-            raise self._error("traceEvents stands in it twice")
+            raise self._refused("traceEvents stands in it twice")
         return dict(document)
+
+    def _kept(self, broken: "_BrokenError") -> Iterator[T]:
+        """The last elements before what is broken, where they are to be kept; else raises HwprofError."""
+        end = json_text.whole_end(self._text, self._at, self._deepest)
+        try:
+            values = [self._decoded(self._text, self._at, end)] if end > self._at else []
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            values, end = [], self._at
+        byte = self._offset + end
+        problem = f"cannot be read as JSON from byte {byte} on: {broken.problem}"
+        kept = f"events are kept up to byte {byte:,} of the JSON text"
+        self._reading.damaged(SalvageableError(self._path, problem, kept=kept, remedy=broken.remedy))
+        self.whole = False
+        self.metadata = self._members_before()
+        yield from values
+
+    def _members_before(self) -> dict[str, Any]:
+        try:
+            document = msgspec.json.decode(json_text.without_nan(self._before + b"]}"))
+        except (ValueError, RecursionError):  # a bare list has no members
+            return {}
+        return {name: value for name, value in document.items() if name != "traceEvents"}
+
+    def _drop_read(self) -> None:
+        self._offset += self._at
+        self._text, self._at = self._text[self._at :], 0
 
     def _next_block(self) -> bytes:
         block = next(self._blocks, b"")
         self._more = bool(block)
         return block
 
-    def _grow(self, text: bytes) -> bytes:
+    def _grow(self, text: bytes, limit: Limit, most: int) -> bytes:
         """Twice the text, so that scanning it again from its start stays linear in what is read."""
         if not self._more:
-            raise self._error("it ends before its list of events does")
-        return self._read_on(text, at_least=len(text) + 1)
+            raise _BrokenError("it ends before its list of events does")
+        if len(text) > most:
+            raise _BrokenError(f"one element or member is larger than {most} bytes", remedy=limit.remedy())
+        return self._read_on(text, up_to=min(2 * len(text), most) + 1)
 
-    def _read_on(self, text: bytes, *, at_least: int) -> bytes:
+    def _read_on(self, text: bytes, *, up_to: int) -> bytes:
         parts, size = [text], len(text)
-        while size < len(text) + at_least and (block := self._next_block()):
+        while size < up_to and (block := self._next_block()):
             parts.append(block)
             size += len(block)
-            if size > LARGEST_BYTES:
-                raise self._error(f"one element or member is larger than {LARGEST_BYTES} bytes")
         return b"".join(parts)
 
-    def _error(self, problem: str) -> HwprofError:
-        return HwprofError(f"{self._path} cannot be read as JSON: {problem}.", remedy=REPAIR)
+    def _too_deep(self) -> str:
+        return f"it nests deeper than {self._deepest} ({NESTING.variable})"
+
+    def _refused(self, problem: str, remedy: str = REPAIR) -> HwprofError:
+        return HwprofError(f"{self._path} cannot be read as JSON: {problem}.", remedy=remedy)
 
 
-def _border(text: bytes) -> bytes:
-    """What seems to stand between two events, with the indentation that a nested object would not have."""
-    found = _BORDER.search(text)
-    return found[0] if found else b"},{"
+class _BrokenError(Exception):
+    """The document from the next element on."""
 
-
-def _array_start(text: bytes) -> int | None:
-    """Behind the bracket that opens the array; None where it is not there yet."""
-    start = _skip_blank(text)
-    if text[start : start + 1] == b"[":
-        return start + 1
-    if text[start : start + 1] != b"{":
-        return None
-    depth = 0
-    for token in _TOKEN.finditer(text, start):
-        if token[0] == KEY and depth == 1 and (opened := _OPENS_LIST.match(text, token.end())):
-            return opened.end()
-        if token[0] == b'"':
-            return None
-        depth = _deeper(depth, token[0])
-    return None
-
-
-def _elements_end(text: bytes, at: int) -> int | None:
-    """Where the array closes, else the last comma between its elements, else None; at `at` an element begins."""
-    depth, last = 0, None
-    for token in _TOKEN.finditer(text, at):
-        if token[0] == b'"':  # a string that the text cuts off
-            return last
-        if token[0] == b"," and depth == 0:
-            last = token.start()
-        depth = _deeper(depth, token[0])
-        if depth < 0:
-            return token.start()
-    return last
-
-
-def _deeper(depth: int, token: bytes) -> int:
-    if token in (b"{", b"["):
-        if depth == DEEPEST:
-            raise RecursionError
-        return depth + 1
-    return depth - 1 if token in (b"}", b"]") else depth
-
-
-def _skip_blank(text: bytes, at: int = 0) -> int:
-    found = _BLANK.match(text, at)
-    return found.end() if found else at
-
-
-def _without_nan(text: bytes) -> bytes:
-    """Bare NaN and infinities, of any sign and case, become null."""
-    return _NO_NUMBER.sub(lambda found: found[0] if found[0].startswith(b'"') else b"null", text)
-
-
-def _why_no_array(text: bytes) -> str:
-    if _skip_blank(text) == len(text):
-        return "it is empty"
-    try:
-        msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
-        return str(error)
-    return "it holds no list traceEvents"
+    def __init__(self, problem: str, remedy: str = REPAIR) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.remedy = remedy

@@ -6,7 +6,6 @@ doubt in `kineto_trust`.
 """
 
 import re
-import zlib
 from collections import Counter
 from collections.abc import Mapping
 from itertools import chain
@@ -20,11 +19,12 @@ from msgspec import structs
 from toolkit.errors import HwprofError
 from toolkit.ingest import kineto_trust
 from toolkit.ingest.columns import LATEST_NS
-from toolkit.ingest.inflate import GZIP_MAGIC, GZIP_WINDOW, ahead, blocks
+from toolkit.ingest.inflate import ahead, blocks, head
 from toolkit.ingest.json_chunks import EventArray
 from toolkit.ingest.kineto_events import EventDecoder
 from toolkit.ingest.kineto_pieces import NAMED_CATEGORIES, Piece, PieceReader
 from toolkit.ingest.kineto_tables import CODES, FOREIGN, KINDS, Columns
+from toolkit.ingest.reading import WHOLE, Reading
 from toolkit.ingest.store import StoreWriter
 from toolkit.ingest.trust import Causality
 
@@ -51,39 +51,37 @@ def matches(path: Path) -> bool:
     if _NAME.search(path.name):
         return True
     try:
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-        if head.startswith(GZIP_MAGIC):
-            head = zlib.decompressobj(GZIP_WINDOW).decompress(head, HEAD_BYTES)
-    except (OSError, zlib.error):
+        content = head(path, HEAD_BYTES)
+    except OSError:
         return False
-    return head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")) and bool(_CONTENT.search(head))
+    return content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")) and bool(_CONTENT.search(content))
 
 
-def read(path: Path, *, trace: int, pass_name: str | None, store: StoreWriter) -> None:
+def read(path: Path, *, trace: int, pass_name: str | None, store: StoreWriter, reading: Reading = WHOLE) -> None:
     """Appends the trace to `traces`, `slices`, `allocations` and `warnings`; epoch, step and phase stay NULL.
 
     Raises HwprofError naming the file where it is damaged, hostile, or no trace of PyTorch's profiler.
     """
     bytes(_KEPT_BYTES)
-    base_ns = _base_ns(path)
+    base_ns = _base_ns(path, reading)
     intake, pieces = _Intake(trace, pass_name, store), PieceReader(base_ns)
     decoder = EventDecoder()
-    array = EventArray(path, ahead(blocks(path)), decoder)
+    array = EventArray(path, ahead(blocks(path, reading)), decoder, reading)
     for events in array:
         intake.take(pieces(events))
-    intake.check(path, array.metadata, base_ns)
+    if array.whole:
+        intake.check(path, array.metadata, base_ns)
     intake.finish(path, array.metadata, malformed=decoder.malformed)
 
 
-def _base_ns(path: Path) -> int:
+def _base_ns(path: Path, reading: Reading) -> int:
     """The trace's own zero, in ns of CLOCK_REALTIME, which `ts` counts from; 0 where the trace states none.
 
     It often stands behind the events, and is then found by reading the file through. Only a trace whose times are those
     of CLOCK_REALTIME themselves is not searched. `_Intake.check` holds the result against the parsed document.
     """
     base_ns, before = 0, b""
-    for block in blocks(path):
+    for block in blocks(path, reading):
         for text in (before + block[:_BASE_REACH], block):
             if _BASE_KEY in text:
                 base_ns = next((int(found[1]) for found in reversed(list(_BASE.finditer(text)))), base_ns)

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain, compress
 from pathlib import Path
+from sys import getsizeof
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -16,14 +17,14 @@ from msgspec import Meta, Raw, Struct
 
 from toolkit.errors import HwprofError
 from toolkit.ingest.columns import LATEST_NS, ns_of_us, on_axis
-from toolkit.ingest.inflate import blocks
+from toolkit.ingest.inflate import blocks, head
 from toolkit.ingest.json_chunks import EventArray
+from toolkit.ingest.limits import OPEN_BYTES, OPEN_FRAMES
+from toolkit.ingest.reading import WHOLE, Reading
 from toolkit.ingest.store import StoreWriter
 
 FORMAT = "pyspy_chrometrace"
 HEAD_BYTES = 1 << 16
-# Threads, and frames open at once. Python itself allows a thread a thousand frames.
-MAX_HELD = 1 << 20
 
 # The name in a run's raw folder; elsewhere the category tells, which is py-spy's own.
 _NAME = re.compile(r"^pyspy\.json(\.gz)?$")
@@ -83,25 +84,22 @@ def matches(path: Path) -> bool:
     if _NAME.search(path.name):
         return True
     try:
-        head = next(blocks(path), b"")[:HEAD_BYTES]
-    except HwprofError:
+        content = head(path, HEAD_BYTES)
+    except OSError:
         return False
-    return head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")) and bool(_CATEGORY.search(head))
+    return content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")) and bool(_CATEGORY.search(content))
 
 
-def read(path: Path, *, trace: int, pass_name: str | None, store: StoreWriter) -> None:
+def read(path: Path, *, trace: int, pass_name: str | None, store: StoreWriter, reading: Reading = WHOLE) -> None:
     """Appends the trace to `traces`, `stacks` and `warnings`.
 
     Raises HwprofError naming the file where it is damaged, hostile, or no trace of py-spy.
     """
-    intake = _Intake()
+    intake = _Intake(path)
     keys = {"trace": trace, "pass_name": pass_name}
-    array = EventArray(path, blocks(path), msgspec.json.Decoder(list[Event]).decode)
+    array = EventArray(path, blocks(path, reading), msgspec.json.Decoder(list[Event]).decode, reading)
     for events in chain(array, [None]):
         closed = intake.close_all() if events is None else intake.take(events)
-        if intake.held > MAX_HELD:
-            problem = f"{path} has more than {MAX_HELD} threads and open frames."
-            raise HwprofError(problem, remedy="No Python program has; take the file again from where it was written.")
         store.append_rows("stacks", [keys | frame._asdict() for frame in closed])
     if intake.events and not intake.begun_or_ended:
         problem = f"{path} holds {intake.events} events, but none that py-spy writes."
@@ -142,10 +140,12 @@ class _Thread:
 class _Intake:
     """Makes rows of events, and keeps count."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
         self.events = self.begun_or_ended = 0
-        # Threads, and frames open on them.
-        self.held = 0
+        self._path = path
+        # Threads, and frames open on them; and the memory that their names take.
+        self._held = self._held_bytes = 0
+        self._most_held, self._most_bytes = OPEN_FRAMES.value(), OPEN_BYTES.value()
         self._threads: dict[str, _Thread] = {}
         self._left_out: Counter[str] = Counter()
 
@@ -184,7 +184,7 @@ class _Intake:
         frame = _frame(event)
         if event.ph == _BEGIN:
             thread.begin(ts_ns, frame)
-            self.held += 1
+            self._hold(frame)
             return []
         if frame not in thread.frames:
             self._left_out["unopened_frames"] += 1
@@ -195,14 +195,27 @@ class _Intake:
     def _thread(self, name: str) -> _Thread:
         if name not in self._threads:
             self._threads[name] = _Thread(name)
-            self.held += 1
+            self._hold(name)
         return self._threads[name]
+
+    def _hold(self, name: str) -> None:
+        self._held += 1
+        self._held_bytes += getsizeof(name)
+        for held, most, limit in (
+            (self._held, self._most_held, OPEN_FRAMES),
+            (self._held_bytes, self._most_bytes, OPEN_BYTES),
+        ):
+            if held > most:
+                problem = f"{self._path} has more than {most} {limit.counts}."
+                raise HwprofError(problem, remedy=f"No Python program has. {limit.remedy()}")
 
     def _close(self, thread: _Thread, count: int, ts_ns: int | None) -> list[_Closed]:
         """Closes this many frames, from the innermost; None where their ends are not known."""
-        self.held -= count
         self._left_out["unclosed_frames"] += count if ts_ns is None else 0
-        return [thread.end(ts_ns) for _ in range(count)]
+        closed = [thread.end(ts_ns) for _ in range(count)]
+        self._held -= count
+        self._held_bytes -= sum(getsizeof(frame.frame) for frame in closed)
+        return closed
 
 
 def _frame(event: Event) -> str:

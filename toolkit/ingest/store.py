@@ -1,5 +1,8 @@
 """The store: one Parquet file a table of `schema.TABLES`, written once, read through DuckDB views."""
 
+import os
+import tempfile
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toolkit import schema
+from toolkit.ingest.limits import ANALYSIS_DISK, ANALYSIS_MEMORY
 
 ARROW_TYPES = {
     "BIGINT": pa.int64(),
@@ -85,7 +89,7 @@ class StoreWriter:
     def relative(self, path: Path) -> str:
         """How `traces.path` names a file: relative to the store's folder where it lies inside."""
         folder, file = self._folder.resolve(), path.resolve()
-        return str(file.relative_to(folder) if file.is_relative_to(folder) else path)
+        return text_of(file.relative_to(folder) if file.is_relative_to(folder) else path)
 
     def _flush(self, table: str) -> None:
         """Has what is gathered written, once what was being written is."""
@@ -137,12 +141,26 @@ class StoreWriter:
             pa.default_memory_pool().release_unused()
 
 
+def text_of(path: Path) -> str:
+    """The path as text that can be stored and encoded: bytes that are not UTF-8 stand escaped."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
+def _bounds() -> dict[str, str | bool | int | float | list[str]]:
+    """Settings by which a store that strangers' data filled cannot take all memory, nor all of the disk."""
+    return {
+        "memory_limit": f"{ANALYSIS_MEMORY.value()}B",
+        "max_temp_directory_size": f"{ANALYSIS_DISK.value()}B",
+        "temp_directory": str(Path(tempfile.gettempdir(), f"hwprof-{uuid.uuid4().hex}")),
+    }
+
+
 def connect(folder: Path) -> duckdb.DuckDBPyConnection:
     """A DuckDB connection with one view a table of `schema.TABLES`, and `is_collective(name)` of a kernel's name.
 
     A table that the store lacks is there, empty; a column that it lacks, being older, is there and NULL throughout.
     """
-    connection = duckdb.connect()
+    connection = duckdb.connect(config=_bounds())
     connection.execute(";".join([COLLECTIVES, *(_view(table, folder) for table in schema.TABLES)]))
     return connection
 

@@ -18,6 +18,8 @@ from toolkit.clock import NS_PER_US
 from toolkit.errors import HwprofError
 from toolkit.ingest import plain_pickle
 from toolkit.ingest.columns import LATEST_NS
+from toolkit.ingest.limits import SNAPSHOT_ROWS
+from toolkit.ingest.reading import WHOLE, Reading, Salvage
 from toolkit.ingest.snapshot_frames import user_frame
 from toolkit.ingest.store import StoreWriter
 
@@ -25,8 +27,6 @@ FORMAT = "torch_memory_snapshot"
 HEAD_BYTES = 256
 BATCH_EVENTS = 1 << 16
 NAMED = 5
-# A list of a pickle can stand in it many times over; no real file within `plain_pickle.MAX_BYTES` holds this many.
-MAX_ROWS = 1 << 22
 # What an event is in `allocations.action`. A block that other streams still use is free only when free is completed.
 ACTIONS = {
     "alloc": "alloc",
@@ -104,14 +104,14 @@ def matches(path: Path) -> bool:
     return bool(_HEAD.match(head)) and _SEGMENTS in head
 
 
-def read(path: Path, *, trace: int, pass_name: str | None, store: StoreWriter) -> None:
+def read(path: Path, *, trace: int, pass_name: str | None, store: StoreWriter, reading: Reading = WHOLE) -> None:
     """Appends the snapshot to `traces`, `segments`, `blocks`, `allocations` and `warnings`.
 
     Raises HwprofError naming the file where it is damaged, hostile, or no snapshot of the allocator.
     """
     intake = _Intake(trace, pass_name, store)
     try:
-        snapshot = msgspec.convert(plain_pickle.read(path), Snapshot)
+        snapshot = msgspec.convert(_content(path, reading), Snapshot)
         intake.take_segments(snapshot.segments)
         for device, events in enumerate(snapshot.device_traces):
             intake.take_events(device, events)
@@ -121,13 +121,22 @@ def read(path: Path, *, trace: int, pass_name: str | None, store: StoreWriter) -
     intake.finish(store.relative(path), gpus=len(snapshot.device_traces))
 
 
+def _content(path: Path, reading: Reading) -> object:
+    """The pickled dict; of one that is salvaged, the lists that the damage took are empty."""
+    data = plain_pickle.read(path, reading)
+    if isinstance(reading, Salvage) and reading.damages and isinstance(data, dict):
+        return {"segments": [], "device_traces": []} | data
+    return data
+
+
 class _Intake:
     """Takes segments and events into the store, and keeps count."""
 
     def __init__(self, trace: int, pass_name: str | None, store: StoreWriter) -> None:
         self._keys = {"trace": trace, "pass_name": pass_name}
         self._store = store
-        self._rows = 0
+        # A list of a pickle can stand in it many times over, so a small one can hold many.
+        self._rows, self._most_rows = 0, SNAPSHOT_ROWS.value()
         self._events = 0
         self._contradictions = 0
         self._unknown: Counter[str] = Counter()
@@ -161,8 +170,8 @@ class _Intake:
 
     def _spend(self, rows: int) -> None:
         self._rows += rows
-        if self._rows > MAX_ROWS:
-            raise ValueError(f"it holds more than {MAX_ROWS} blocks and events")
+        if self._rows > self._most_rows:
+            raise ValueError(f"it holds more than {self._most_rows} blocks and events ({SNAPSHOT_ROWS.variable})")
 
     def _segment(self, segment: Segment, in_use: list[dict[str, Any]]) -> dict[str, Any]:
         """A row of `segments`; those of `blocks` that it holds are appended to `in_use`."""

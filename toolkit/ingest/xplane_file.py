@@ -76,7 +76,7 @@ class File:
         """Where the values of the message's fields of this tag lie, and all its other fields as they stand."""
         chosen: list[Span] = []
         others: list[Span] = []
-        for start, found, value, end in self._fields(message):
+        for start, found, value, end in self.fields(message):
             if found == tag:
                 chosen.append(Span(value, end))
             elif others and others[-1].end == start:
@@ -106,8 +106,8 @@ class File:
         lengths, starts = content.varints(window.heads.astype(np.int64) + 1)
         return Events(content, starts, starts + lengths.view(np.int64))
 
-    def _fields(self, message: Span) -> Iterator[tuple[int, int, int, int]]:
-        """Each field of a message: start, tag, start of the value and end."""
+    def fields(self, message: Span) -> Iterator[tuple[int, int, int, int]]:
+        """Each field of a message: start, tag, start of the value, end; DamageError behind the last that is whole."""
         at = message.start
         while at < message.end:
             try:

@@ -8,6 +8,7 @@ import msgspec
 from toolkit import schema
 from toolkit.analyses import runner
 from toolkit.analyses.summary import Summary
+from toolkit.ingest import limits
 from toolkit.reports.doctor import Diagnosis
 from toolkit.spec import FIELDS, shown
 
@@ -21,6 +22,7 @@ def pages() -> dict[str, str]:
         "schema.md": store_page(),
         "analyses.md": analyses_page(),
         "settings.md": settings_page(),
+        "limits.md": limits_page(),
         "summary.schema.json": json.dumps(msgspec.json.schema(Summary), indent=1) + "\n",
         "doctor.schema.json": json.dumps(msgspec.json.schema(Diagnosis), indent=1) + "\n",
     }
@@ -75,6 +77,33 @@ def settings_page() -> str:
         choices = f" One of: {', '.join(item.metadata['choices'])}." if item.metadata["choices"] else ""
         lines.append(f"| {name} | `{shown(item.default)}` | {item.metadata['doc']}.{choices} |")
     return "\n".join([*lines, ""])
+
+
+def limits_page() -> str:
+    """Every limit on files that strangers made."""
+    lines = [
+        "# Limits",
+        "",
+        GENERATED,
+        "",
+        "Traces are untrusted input: a small file can ask for any amount of memory or time. What is over one of these",
+        "limits is an error that names the variable to raise it by: `HWPROF_MAX_INFLATED_BYTES=64000000000 hwprof …`.",
+        "With the defaults no file takes much more than 600 MB of memory while it is read.",
+        "",
+        "| variable | default | limits |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {limit.variable} | {_size(limit)} | {limit.counts} |" for limit in limits.ALL]
+    return "\n".join([*lines, ""])
+
+
+def _size(limit: limits.Limit) -> str:
+    """The default, and a round number of bytes also in its unit."""
+    units = {"GiB": 1 << 30, "MiB": limits.MIB}
+    unit = next((name for name, size in units.items() if limit.default % size == 0), None)
+    if unit is None or not limit.counts.startswith("bytes"):
+        return str(limit.default)
+    return f"{limit.default} ({limit.default // units[unit]} {unit})"
 
 
 if __name__ == "__main__":
