@@ -240,6 +240,15 @@ def test_it_fits_80_columns_without_colour_in_a_pipe(bare: dict[str, str], drive
     assert done.stdout.rstrip().splitlines()[-1].startswith("make profile cannot run here: 2 problems.")
 
 
+def test_output_that_takes_ascii_alone_breaks_nothing(bare: dict[str, str], tmp_path: Path) -> None:
+    """A name that a terminal or pipe cannot take is shown with question marks."""
+    command = [HWPROF, "doctor", "--runs", tmp_path / "läufe"]
+    environment = bare | {"PYTHONIOENCODING": "ascii", "COLUMNS": "300"}
+    done = subprocess.run(command, cwd=REPO, env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert f"{tmp_path}/l?ufe: ".encode() in done.stdout
+
+
 @pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
 def test_colour_is_for_terminals_that_want_it(
     bare: dict[str, str], variables: dict[str, str], *, coloured: bool

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import io
 import sys
 from typing import Any
 
@@ -70,6 +71,10 @@ def cli() -> None:
 
 def main() -> None:
     """The console script: one clear line for every error, and its exit code."""
+    # Where a terminal or a pipe cannot take a character, a question mark does; names may hold any.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     sys.exit(_main())
 
 
