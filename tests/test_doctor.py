@@ -16,7 +16,8 @@ import msgspec
 import pytest
 
 from tests.test_cli import HWPROF, REPO
-from toolkit.capture import doctor, venvs
+from tests.test_engines import DOCKER, PODMAN, put
+from toolkit.capture import containers, doctor, venvs
 from toolkit.capture.checks import host, versions
 from toolkit.capture.checks.machine import Finding, Machine, warning
 from toolkit.capture.samplers import pyspy
@@ -191,6 +192,21 @@ def test_what_a_gpu_does_not_tell_is_named(bare: dict[str, str], driver: Path) -
     """A GPU without a power sensor has no power and no energy, in NVML's own words."""
     diagnosis = examined(env=bare | {"LD_LIBRARY_PATH": str(driver), "NVML_STUB_NO_POWER": "1"})
     assert "power (Not Supported), energy (Not Supported)" in found(diagnosis, "nvml").found
+
+
+@pytest.mark.skipif(containers.cdi_knows_gpus(), reason="this machine has a CDI specification of its own")
+def test_an_engine_that_cannot_pass_gpus_on_says_what_it_lacks(bare: dict[str, str], driver: Path) -> None:
+    """Docker NVIDIA's hook, podman a CDI specification; where both are found, how they are passed on."""
+    folder = Path(bare["PATH"])
+    put(folder, "docker", answer=DOCKER)
+    put(folder, "podman", answer=PODMAN)
+    diagnosis = examined(env=bare | {"LD_LIBRARY_PATH": str(driver)})
+    assert found(diagnosis, "docker gpus").remedy == "Install NVIDIA's container toolkit."
+    assert "nvidia-ctk cdi generate" in str(found(diagnosis, "podman gpus").remedy)
+    put(folder, "nvidia-container-runtime-hook")
+    assert (
+        found(examined(env=bare | {"LD_LIBRARY_PATH": str(driver)}), "docker gpus").found == "passed on by --gpus all"
+    )
 
 
 def test_hidden_gpus_are_no_gpus(bare: dict[str, str], driver: Path) -> None:

@@ -98,6 +98,12 @@ def test_an_engine_that_does_not_answer_is_refused_in_its_own_words(path: Path, 
     assert refusal("podman").remedy == "Install podman, or use runtime=local."
 
 
+def test_a_reason_that_stands_in_the_answer_alone_is_found(path: Path) -> None:
+    """Some clients say nothing beside it, and end well."""
+    put(path, "docker", answer=NO_SERVER | {"ServerErrors": ["Cannot connect to the Docker daemon."]})
+    assert refusal("docker").reasons == {"docker": "Cannot connect to the Docker daemon"}
+
+
 @pytest.mark.parametrize("answer", [PODMAN, {"ServerVersion": 3}, [], {}], ids=["podman's", "other", "list", "empty"])
 def test_what_is_no_docker_s_answer_is_refused(path: Path, answer: object) -> None:
     """Podman under docker's name, or what no engine says, is no docker; nothing raises."""

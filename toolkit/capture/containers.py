@@ -127,7 +127,8 @@ def command(container: Container, *, name: str, folder: Path, inside: Sequence[s
         *("--tmpfs", f"{TEMPORARY}:rw,exec,nosuid,nodev,size={container.limits.shm_bytes}"),
         *("--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--user", container.user),
         *(word for capability in container.capabilities for word in ("--cap-add", capability)),
-        *_of_engine(container.engine), *_limit_options(container.limits), *_gpu_options(container),
+        *_of_engine(container.engine), *_limit_options(container.limits),
+        *(gpu_options(container.engine) if container.gpus else []),
         *(word for mount in mounts for word in ("--mount", mount)),
         *(word for key, value in variables.items() for word in ("--env", f"{key}={value}")),
         *("--stop-timeout", str(STOP_WITHIN_S), "--no-healthcheck", "--entrypoint", PYTHON),
@@ -173,12 +174,12 @@ def _limit_options(limits: Limits) -> list[str]:
     return options
 
 
-def _gpu_options(container: Container) -> list[str]:
-    """All GPUs, so that they keep their numbers; those in use are told apart by CUDA_VISIBLE_DEVICES."""
-    if not container.gpus:
-        return []
-    engine = container.engine
-    if engine.cdi and _cdi_knows_gpus():
+def gpu_options(engine: Engine) -> list[str]:
+    """All GPUs, so that they keep their numbers; those in use are told apart by CUDA_VISIBLE_DEVICES.
+
+    HwprofError where the engine knows no way.
+    """
+    if engine.cdi and cdi_knows_gpus():
         return ["--device", f"{CDI_GPUS}=all"]
     if engine.name == "docker":
         return ["--gpus", "all"]
@@ -197,7 +198,8 @@ def _gpu_variables(gpus: Sequence[Gpu]) -> dict[str, str]:
     return {"CUDA_VISIBLE_DEVICES": ",".join(gpu.uuid for gpu in gpus)}
 
 
-def _cdi_knows_gpus() -> bool:
+def cdi_knows_gpus() -> bool:
+    """Whether a CDI specification of NVIDIA's GPUs lies where engines look for them."""
     files = [file for folder in CDI_DIRECTORIES for kind in ("*.json", "*.yaml") for file in folder.glob(kind)]
     return any(CDI_GPUS in file.read_text(encoding="utf-8", errors="replace") for file in files)
 

@@ -4,6 +4,7 @@ An engine is asked by its command line, so that DOCKER_HOST, contexts and contai
 what they mean there.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -85,7 +86,14 @@ def ask(name: str, *, within_s: float = ANSWER_WITHIN_S) -> Engine | str:
         found = _podman(program, info) if name == "podman" else _docker(program, info)
     except (ValueError, KeyError, TypeError, AttributeError):
         found = None
-    return found or last_line(done.stderr) or f"{program} info gave no answer that can be read"
+    return found or _reason(done) or f"{program} info gave no answer that can be read"
+
+
+def _reason(done: subprocess.CompletedProcess[str]) -> str:
+    """In the client's own words; some docker clients say it in their answer alone."""
+    with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+        return last_line(done.stderr) or last_line("\n".join(json.loads(done.stdout)["ServerErrors"]))
+    return ""
 
 
 def last_line(words: str) -> str:

@@ -5,7 +5,6 @@ outcome.json. Imports the standard library and, through `workloads`, one framewo
 """
 
 import contextlib
-import ctypes
 import importlib
 import json
 import signal
@@ -19,12 +18,10 @@ from toolkit.capture import environment
 from toolkit.capture.files import write_whole
 from toolkit.capture.loop import Session
 from toolkit.capture.record import Recorder
+from toolkit.capture.samplers import pyspy
 from toolkit.capture.workloads import MODULES
 from toolkit.errors import FAILED, INTERRUPTED, HwprofError
 from toolkit.spec import RunSpec, from_json
-
-PR_SET_PTRACER = 0x59616D61
-PR_SET_PTRACER_ANY = ctypes.c_ulong(-1)
 
 
 def main(arguments: list[str]) -> int:
@@ -33,7 +30,7 @@ def main(arguments: list[str]) -> int:
     folder = Path(folder_name)
     spec = from_json(Path(spec_path).read_text())
     if spec.pyspy:
-        _let_others_read()
+        pyspy.let_others_read()
     # A person's Ctrl-C arrives as SIGTERM from the launcher; either way the record is closed properly.
     signal.signal(signal.SIGTERM, _interrupt)
     with Recorder(folder / "worker.jsonl") as record:
@@ -45,14 +42,6 @@ def main(arguments: list[str]) -> int:
     with contextlib.suppress(OSError):
         write_whole(folder / "outcome.json", json.dumps(outcome))
     return int(outcome["exit_code"])
-
-
-def _let_others_read() -> None:
-    """For py-spy, which is no ancestor of this process: in Yama's scope 1 only those may read it, or whom it names.
-
-    prctl(2), PR_SET_PTRACER; a kernel without Yama refuses it, and needs it not.
-    """
-    ctypes.CDLL(None).prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

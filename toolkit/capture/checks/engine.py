@@ -1,10 +1,14 @@
 """The container engines: which answers, what it is, whether it can build images and pass GPUs on."""
 
+import shutil
 from collections.abc import Iterator
 
-from toolkit.capture import engines, image_build
+from toolkit.capture import containers, engines, image_build
 from toolkit.capture.checks.machine import Finding, Machine, ok, warning
 from toolkit.errors import HwprofError
+
+# Part of NVIDIA's container toolkit: what docker calls for --gpus.
+RUNTIME_HOOK = "nvidia-container-runtime-hook"
 
 
 def engines_there(machine: Machine) -> Iterator[Finding]:
@@ -12,6 +16,8 @@ def engines_there(machine: Machine) -> Iterator[Finding]:
     for name, answer in machine.answers.items():
         if isinstance(answer, engines.Engine):
             yield _works(answer)
+            if machine.visible.gpus:
+                yield _passes_gpus(answer)
         elif answer == engines.NOT_INSTALLED and machine.engines:
             yield ok(name, f"{answer}, nor needed beside {machine.engines[0].name}")
         else:
@@ -30,3 +36,16 @@ def _works(engine: engines.Engine) -> Finding:
         remedy = "Runs go without these limits; to have them, delegate these controllers to the engine."
         return warning(engine.name, f"{found}; cannot limit {', '.join(missing)}", remedy)
     return ok(engine.name, f"{found}, {'BuildKit' if engine.name == 'docker' else 'buildah'}")
+
+
+def _passes_gpus(engine: engines.Engine) -> Finding:
+    name = f"{engine.name} gpus"
+    try:
+        options = containers.gpu_options(engine)
+    except HwprofError as error:
+        return warning(name, error.problem, error.remedy)
+    if options[0] == "--gpus" and shutil.which(RUNTIME_HOOK) is None:
+        return warning(
+            name, f"{RUNTIME_HOOK}, which passes them on, is not installed", "Install NVIDIA's container toolkit."
+        )
+    return ok(name, f"passed on by {' '.join(options)}")

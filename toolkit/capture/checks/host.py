@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from toolkit import __version__, clock
-from toolkit.capture import launch, venvs
+from toolkit.capture import containers, launch, venvs
 from toolkit.capture.checks.machine import Finding, Machine, ok, problem, warning
 from toolkit.errors import HwprofError
 
@@ -18,7 +18,6 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - looked at, never written
 # 32 images of 224x224 as float32, two of which each of PyTorch's loader processes holds ready there.
 LOADER_BYTES = 2 * 32 * 3 * 224 * 224 * 4
 LOADERS = 4
-PTRACE = Path("/proc/sys/kernel/yama/ptrace_scope")
 READS = 100
 # A step is bracketed by two reads, and brackets are trusted to 30 us.
 SLOW_READ_NS = 1000
@@ -70,12 +69,13 @@ def shared_memory(_: Machine) -> Iterator[Finding]:
 
 def pyspy(machine: Machine) -> Iterator[Finding]:
     """Whether py-spy, which runs ask for with pyspy=true, may read a process of the same user: tried for real."""
-    scope = f" (ptrace_scope {PTRACE.read_text().strip()})" if PTRACE.exists() else ""
+    yama = containers.YAMA
+    scope = f" (ptrace_scope {yama.read_text(encoding='ascii').strip()})" if yama.exists() else ""
     reason = machine.pyspy_refusal
     if reason is None:
         yield ok("py-spy", f"reads a process of this user{scope}")
     elif "permission" in reason.lower():
-        remedy = "For PYSPY=true: `sysctl kernel.yama.ptrace_scope=0`, or give it the capability SYS_PTRACE."
+        remedy = "For PYSPY=true: `sysctl kernel.yama.ptrace_scope=1`, or a container: those get the capability."
         yield warning("py-spy", f"cannot read a process of this user{scope}: {reason}", remedy)
     else:
         yield warning("py-spy", f"does not work: {reason}", "For PYSPY=true: remove .venv/toolkit, and run make again.")

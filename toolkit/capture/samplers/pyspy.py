@@ -1,5 +1,6 @@
 """py-spy beside the worker, on request: Python stacks of all its threads as a Chrome trace."""
 
+import ctypes
 import subprocess
 import sys
 import sysconfig
@@ -10,8 +11,8 @@ from toolkit.capture.record import Recorder
 PROGRAM = Path(sysconfig.get_path("scripts")) / "py-spy"
 RATE_HZ = 100
 STOP_WITHIN_S = 20
-# A process that waits for its standard input to close, and says when it is there to be read.
-CHILD = "import sys; print(flush=True); sys.stdin.read()"
+PR_SET_PTRACER = 0x59616D61
+PR_SET_PTRACER_ANY = ctypes.c_ulong(-1)
 
 
 class PySpy:
@@ -49,17 +50,21 @@ class PySpy:
             self._record.unavailable("pyspy", None, "stacks", f"py-spy failed: {lines[-1]}")
 
 
-def refusal(timeout_s: float) -> str | None:
-    """Why py-spy cannot read another process of this user, tried on one; None where it can.
+def let_others_read() -> None:
+    """Called by the worker, whose ancestor py-spy is not: in Yama's scope 1 only those may read it, or whom it names.
 
-    The process is py-spy's sibling, as the worker is: some systems let a process be read by its ancestors alone.
+    prctl(2), PR_SET_PTRACER; a kernel without Yama refuses it, and needs it not.
     """
-    with subprocess.Popen(
-        [sys.executable, "-I", "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as child:  # fmt: skip
-        if child.stdout is not None:
-            child.stdout.readline()
-        command = [str(PROGRAM), "dump", "--nonblocking", "--pid", str(child.pid)]
+    ctypes.CDLL(None).prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY)
+
+
+def refusal(timeout_s: float) -> str | None:
+    """Why py-spy cannot read a process that lets it, as a worker does, tried on one; None where it can."""
+    child = [sys.executable, "-m", "toolkit.capture.samplers.pyspy"]
+    with subprocess.Popen(child, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        if process.stdout is not None:
+            process.stdout.readline()
+        command = [str(PROGRAM), "dump", "--nonblocking", "--pid", str(process.pid)]
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False
@@ -69,3 +74,11 @@ def refusal(timeout_s: float) -> str | None:
     said = done.stderr.strip().splitlines() or ["it gave no reason"]
     # After the reason it advises sudo, which is for the caller to say.
     return said[-1].partition(": Try running")[0] if done.returncode else None
+
+
+if __name__ == "__main__":
+    # The process that `refusal` tries it on: says when it can be read, and waits for its standard input to close.
+    let_others_read()
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+    sys.stdin.read()
