@@ -4,11 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
-from toolkit.ingest import kineto
-from toolkit.ingest.store import StoreWriter, connect
-
 IDS = {"correlation": 1, "External id": 4}
 LAUNCH = {
     "ph": "X",
@@ -48,7 +43,6 @@ PROCESS = {"name": "process_name", "ph": "M", "ts": 1, "pid": "Spans", "tid": 0,
 EVENTS = [OP, LAUNCH, FLOW, KERNEL, COPIES, COPY, PROCESS, MEMORY]
 WHOLE = json.dumps({"traceEvents": EVENTS}).encode()
 MEMBERS = {"schemaVersion": 1, "deviceProperties": [{"id": 0}], "traceName": 'a"}], "traceEvents": [{'}
-PASSES = ("time", "profile")
 # Texts that a careless reader takes for JSON's own punctuation.
 NASTY = ['}, {"ph": "X"', '"', "\\", '\\"]}', "\n", "é日😀", "\x00", "", "traceEvents", '"traceEvents": [', "]" * 9]
 BASE = {"baseTimeNanoseconds": 1_000}
@@ -59,24 +53,3 @@ def write(folder: Path, content: Any, name: str = "worker.pt.trace.json") -> Pat
     path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
     return path
-
-
-def read(path: Path) -> duckdb.DuckDBPyConnection:
-    """The store of this trace, beside it."""
-    folder = path.parent / "store"
-    folder.mkdir()
-    with StoreWriter(folder) as store:
-        kineto.read(path, trace=3, pass_name=PASSES[1], store=store)
-    return connect(folder)
-
-
-def rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
-    """Rows of a query."""
-    return connection.execute(query).fetchall()
-
-
-def warned(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, bool]]:
-    """Count and doubt of each warning."""
-    return {
-        code: (count, doubt) for code, count, doubt in rows(connection, "SELECT code, count, untrusted FROM warnings")
-    }

@@ -7,11 +7,8 @@ from typing import Any
 import duckdb
 import pytest
 
+from tests.stores import read
 from toolkit.errors import HwprofError
-from toolkit.ingest import formats
-from toolkit.ingest.store import StoreWriter, connect
-
-KEYS: dict[str, Any] = {"trace": 2, "pass_name": "profile"}
 
 
 def event(ph: str, name: str, ts: float, *, tid: int = 5, place: tuple[str, int | None] = ("a.py", 1)) -> Any:
@@ -59,15 +56,6 @@ def write(folder: Path, content: Any, name: str = "pyspy.json") -> Path:
     return path
 
 
-def read(path: Path) -> duckdb.DuckDBPyConnection:
-    """The store of this file, beside it."""
-    folder = path.parent / "store"
-    folder.mkdir()
-    with StoreWriter(folder) as store:
-        formats.importer_of(path).read(path, **KEYS, store=store)
-    return connect(folder)
-
-
 def refused(path: Path) -> str:
     """What the error says about a file that must be refused, with nothing of it stored."""
     with pytest.raises(HwprofError, match=path.name) as caught:
@@ -79,9 +67,3 @@ def refused(path: Path) -> str:
 def rows(connection: duckdb.DuckDBPyConnection, columns: str, order: str = "ALL") -> list[tuple[Any, ...]]:
     """Columns of `stacks`."""
     return connection.execute(f"SELECT {columns} FROM stacks ORDER BY {order}").fetchall()  # noqa: S608 - our own words
-
-
-def warned(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, bool]]:
-    """Count and doubt of each warning."""
-    found = connection.execute("SELECT code, count, untrusted FROM warnings").fetchall()
-    return {code: (count, doubt) for code, count, doubt in found}

@@ -24,11 +24,9 @@ from tests.kineto_traces import (
     NASTY,
     OP,
     WHOLE,
-    read,
-    rows,
-    warned,
     write,
 )
+from tests.stores import PASS, TRACE, read, rows, warned
 from tests.test_device_time import EXPECTED, SHARED, imported, needs_traces
 from toolkit.analyses.device_time import device_time
 from toolkit.ingest import inflate, json_chunks, kineto, kineto_names
@@ -51,10 +49,10 @@ def test_a_trace_becomes_rows(tmp_path: Path) -> None:
     allocations = "SELECT ts_ns, device, action, bytes, address, in_use_bytes, reserved_bytes, thread FROM allocations"
     assert rows(connection, allocations) == [(11_250, "0", "free", 512, 4096, 1, 2, "7/8")]
     assert rows(connection, "FROM traces") == [
-        (3, "profile", str(tmp_path / "worker.pt.trace.json"), "kineto", 1, 2, 8, 1)
+        (TRACE, PASS, str(tmp_path / "worker.pt.trace.json"), "kineto", 1, 2, 8, 1)
     ]
     placed = rows(connection, "SELECT DISTINCT trace, pass_name, epoch, step, phase FROM slices")
-    assert placed == [(3, "profile", None, None, None)]
+    assert placed == [(TRACE, PASS, None, None, None)]
     assert warned(connection) == {}
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.kineto_traces import BASE, EVENTS, MEMBERS, OP, WHOLE, read, rows, write
+from tests.kineto_traces import BASE, EVENTS, MEMBERS, OP, WHOLE, write
+from tests.stores import read, rows
 from toolkit.analyses.device_time import device_time
 from toolkit.analyses.step_parts import step_parts
 from toolkit.errors import HwprofError

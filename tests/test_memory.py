@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.snapshot_traces import HISTORY, MIB, REAL, SEGMENTS, event, needs_traces, segment, write
+from tests.stores import read
 from tests.test_analyses import store
-from tests.test_torch_snapshot import HISTORY, MIB, REAL, SEGMENTS, event, needs_traces, read, segment, write
 from toolkit.analyses import runner
 from toolkit.analyses.memory import MemorySeries, memory_series
 

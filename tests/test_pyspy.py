@@ -13,17 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.pyspy_traces import (
-    DOCUMENT,
-    EVENTS,
-    event,
-    nested,
-    read,
-    refused,
-    rows,
-    warned,
-    write,
-)
+from tests.pyspy_traces import DOCUMENT, EVENTS, event, nested, refused, rows, write
+from tests.stores import read, warned
 from toolkit.analyses import runner
 from toolkit.errors import HwprofError
 from toolkit.ingest import formats, kineto, pyspy, speedscope

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.kineto_traces import KERNEL, LAUNCH
 from tests.pyspy_traces import DOCUMENT, EVENTS
-from tests.test_torch_snapshot import SEGMENTS, SNAPSHOT, event
+from tests.snapshot_traces import SEGMENTS, SNAPSHOT, event
 from tests.xplane_traces import event as xevent
 from tests.xplane_traces import plane, space, start
 from toolkit.errors import HwprofError

@@ -11,15 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.pyspy_traces import (
-    DOCUMENT,
-    PROFILE,
-    read,
-    refused,
-    rows,
-    warned,
-    write,
-)
+from tests.pyspy_traces import DOCUMENT, PROFILE, refused, rows, write
+from tests.stores import read, warned
 from toolkit.analyses import runner
 from toolkit.clock import s_to_ns
 from toolkit.ingest.limits import SPEEDSCOPE_BYTES, STACKS

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.xplane_traces import REJECTED, RICH, SHARED, WHOLE, event, plane, read, refused, rows, space, start
+from tests.stores import rows
+from tests.xplane_traces import REJECTED, RICH, SHARED, WHOLE, event, plane, read, refused, space, start
 from toolkit.errors import HwprofError
 from toolkit.ingest import xplane
 from toolkit.ingest.limits import XPLANE_BYTES

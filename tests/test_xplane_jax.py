@@ -8,7 +8,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tests.xplane_traces import event, plane, read, rows, space, start
+from tests.stores import rows
+from tests.xplane_traces import event, plane, read, space, start
 from toolkit.analyses.step_parts import step_parts
 
 DATA = Path(__file__).parent / "data"

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.xplane_traces import RICH, START_NS, event, plane, read, rows, space, start
+from tests.stores import rows
+from tests.xplane_traces import RICH, START_NS, event, plane, read, space, start
 from toolkit.ingest import xplane_names
 from toolkit.ingest.xplane_schema import message_class
 

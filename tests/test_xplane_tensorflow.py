@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import duckdb
 import pytest
 
-from tests.xplane_traces import rows
+from tests.stores import rows
 from toolkit.capture import venvs
 from toolkit.ingest import xplane
 from toolkit.ingest.store import StoreWriter, connect

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from tests.xplane_traces import event, plane, read, rows, space, start
+from tests.stores import rows
+from tests.xplane_traces import event, plane, read, space, start
 
 
 def doubts(*planes: bytes, folder: Path, **more: Any) -> list[tuple[Any, ...]]:

@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from tests import stores
 from toolkit.errors import HwprofError
 from toolkit.ingest import xplane
 from toolkit.ingest.store import StoreWriter, connect
@@ -20,7 +21,6 @@ EXPECTED: dict[str, dict[str, Any]] = FIGURES.get("xplane", {})
 REJECTED: list[str] = [name for name in FIGURES.get("must_be_rejected", []) if name.endswith(".xplane.pb")]
 needs_traces = pytest.mark.skipif(not EXPECTED, reason="the shared traces are not beside the repository")
 
-PASS = "profile"
 START_NS = 1_757_516_928_109_201_518
 
 
@@ -77,15 +77,7 @@ def read(content: bytes, folder: Path) -> duckdb.DuckDBPyConnection:
     """The store of a trace of this content."""
     path = folder / "vm.xplane.pb"
     path.write_bytes(content)
-    (folder / "store").mkdir()
-    with StoreWriter(folder / "store") as store:
-        xplane.read(path, trace=2, pass_name=PASS, store=store)
-    return connect(folder / "store")
-
-
-def rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
-    """Rows of a query."""
-    return connection.execute(query).fetchall()
+    return stores.read(path, xplane)
 
 
 def imported(file: str, folder: Path) -> duckdb.DuckDBPyConnection:
