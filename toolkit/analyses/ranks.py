@@ -162,10 +162,10 @@ def _compared(ranks: Sequence[Collectives], duplicates: Sequence[int]) -> tuple[
         return None, "not every rank ran a collective on a device"
     ends_ns, durations_ns = _lined_up(ranks)
     if not durations_ns.size:
-        return None, "no step holds the same collectives in the same order on every rank"
+        return None, "no step holds the same collectives in the same order on all of them; are they of one job?"
     waits = _waits(ends_ns, durations_ns)
-    if 2 * waits.compared < waits.collectives:
-        return None, "most collectives of the same place do not end together: they may be of different groups"
+    if 2 * waits.compared <= waits.collectives:
+        return None, "collectives of the same place do not end together; are they of one group?"
     return waits, None
 
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 import duckdb
 from msgspec import Struct, convert, structs
 
-from toolkit.analyses import runner
+from toolkit.analyses import identities, runner
 from toolkit.analyses.cautions import Caution, cautions
 from toolkit.analyses.device_time import DeviceTime, device_time
 from toolkit.analyses.kernel_attribution import KernelAttribution, kernel_attribution
@@ -135,13 +135,18 @@ T = TypeVar("T", bound=_OfTrace)
 
 
 def analyse(connection: duckdb.DuckDBPyConnection, path: str | None = None) -> list[TraceAnalysis]:
-    """Every trace of a store; under `path`, where given, instead of the paths that the store knows."""
+    """Every trace of a store; under `path`, where given, instead of the paths that the store knows.
+
+    Raises AssertionError where parts do not make up their whole.
+    """
     rows = {name: _rows(connection, name) for name in ("kernels", "stacks", "allocations", "segments")}
     told = _of(cautions(connection))
     devices, streams = _of(_devices(connection)), _of(stream_idle(connection))
     launched, attributed = _of(launches(connection)), _of(kernel_attribution(connection))
     steps, operators = _of(step_parts(connection)), _of(operator_times(connection))
     series = _of(memory_series(connection))
+    for trace in devices.keys() | steps.keys():
+        identities.check(devices[trace], streams[trace], attributed[trace], steps[trace])
     query = "SELECT trace, path, pass_name, format, rank, world_size, events FROM traces ORDER BY trace"
     return [
         TraceAnalysis(

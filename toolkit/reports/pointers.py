@@ -62,7 +62,7 @@ def _of_device(trace: TraceAnalysis, device: TraceDevice) -> Iterator[str]:
         yield f"Kernels of no known category: {percent(device.categories[OTHER] / whole)} of the work (listed below)."
     if device.categories:
         category, ns = next(iter(device.categories.items()))
-        yield f"Kernels: {category} is {percent(ns / whole)} of the work{_asked_by(trace, device)}."
+        yield f"Work: {category} is {percent(ns / whole)} of it{_asked_by(trace, device)}."
 
 
 def _why_idle(trace: TraceAnalysis, device: TraceDevice) -> str:
@@ -76,8 +76,13 @@ def _why_idle(trace: TraceAnalysis, device: TraceDevice) -> str:
         return f", and {stream} spends no more than {percent(waited)} of its own waiting for the host"
     loading = sum(step.parts_ns["DataLoader"] for step in trace.steps)
     steps = sum(step.end_ns - step.start_ns for step in trace.steps) or 1
-    because = f"; the data loader takes {percent(loading / steps)} of the steps" if loading / steps >= NOTABLE else ""
-    return f", and {stream} spends {percent(waited)} of its own waiting for the host to launch{because}"
+    told = f", and {stream} spends {percent(waited)} of its own waiting for the host to launch"
+    if loading / steps >= NOTABLE:
+        return f"{told}; the data loader takes {percent(loading / steps)} of the steps"
+    if trace.operators:
+        top = trace.operators[0]
+        return f"{told}; there {shown(top.operator)} takes most ({percent(top.share)} of the operators' own time)"
+    return told
 
 
 def _asked_by(trace: TraceAnalysis, device: TraceDevice) -> str:
@@ -85,7 +90,7 @@ def _asked_by(trace: TraceAnalysis, device: TraceDevice) -> str:
     named = [part for part in found.operators if part.name] if found else []
     if not named:
         return ""
-    return f"; of the operators, {shown(named[0].name or '')} asked for most ({percent(named[0].share)})"
+    return f"; of the operators, {shown(named[0].name or '')} asked for most kernel time ({percent(named[0].share)})"
 
 
 def _memory(trace: TraceAnalysis) -> Iterator[str]:

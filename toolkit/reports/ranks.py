@@ -12,17 +12,17 @@ from toolkit.reports.tables import UNKNOWN, milliseconds, percent, share, table
 
 
 def job_sections(jobs: Sequence[Job]) -> Iterable[RenderableType]:
-    """A table for each job of which several traces are there, and who is missing, double or slow."""
+    """A table for each job of which several ranks are there, and who is missing, double or slow."""
     for job in jobs:
-        if len(job.ranks) > 1:
+        if len({rank.rank for rank in job.ranks}) > 1:
             yield _table(job)
             yield from _remarks(job)
 
 
 def _table(job: Job) -> Table:
-    size = "a job of unknown size" if job.world_size is None else f"a job of {job.world_size}"
+    size = "not told" if job.world_size is None else f"{job.world_size}"
     titles = ("rank", "span", "compute", "comm.", "exposed", "hidden", "idle", "waited", "last")
-    found = table(f"Ranks of {size}, ms", *titles)
+    found = table(f"Ranks, world size {size}, ms", *titles)
     for rank in job.ranks:
         hidden = None
         if rank.comm_ns:
@@ -43,7 +43,7 @@ def _remarks(job: Job) -> Iterable[Text]:
     if job.duplicates:
         yield Text(f"Ranks with several traces: {ranges(job.duplicates)}", "bold red")
     if job.not_compared:
-        yield Text(f"Who waits for whom is not told: {job.not_compared}.", "yellow")
+        yield Text(f"Who waits for whom is not told: {job.not_compared}", "yellow")
         return
     told = f"{job.compared:,} of {job.collectives:,} collectives that all ranks have in common"
     for rank in job.ranks:

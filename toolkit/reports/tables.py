@@ -26,7 +26,7 @@ def table(title: str, *columns: str) -> Table:
     """An empty table: words to the left, figures to the right."""
     made = Table(
         title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, caption_justify="left",
-        pad_edge=False,
+        pad_edge=False, collapse_padding=True,
     )  # fmt: skip
     for number, column in enumerate(columns):
         textual = number == 0 or column.startswith(TEXTUAL)
@@ -115,11 +115,13 @@ class Sparkline:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """One line."""
+        yield Text("".join(self._line(min(options.max_width, SPARKLINE_WIDTHS[1]))), no_wrap=True)
+
+    def _line(self, width: int) -> Iterator[str]:
         floor, top = min(0, *self._levels), max(0, *self._levels)
         steps, span = len(LEVELS) - 1, max(top - floor, 1)
-        highest = self._highest(min(options.max_width, SPARKLINE_WIDTHS[1]))
         # rounded up, so that only nothing looks like nothing
-        yield Text("".join(LEVELS[-(-(level - floor) * steps // span)] for level in highest), no_wrap=True)
+        return (LEVELS[-(-(level - floor) * steps // span)] for level in self._highest(width))
 
     def _highest(self, width: int) -> Iterator[int]:
         level, place, length = self._levels[0], 0, self._moments[-1] + 1

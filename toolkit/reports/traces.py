@@ -1,5 +1,6 @@
 """The terminal report on traces that people bring."""
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from toolkit.analyses.traces import TraceAnalysis
 from toolkit.reports.pointers import pointers
 from toolkit.reports.ranks import job_sections
 from toolkit.reports.sections import trace_sections
-from toolkit.reports.tables import UNKNOWN, milliseconds, percent, share, shown, table
+from toolkit.reports.tables import UNKNOWN, Cropped, milliseconds, percent, share, table
+
+ENDINGS = re.compile(r"(\.pt\.trace)?\.json(\.gz)?$|\.xplane\.pb$|\.pickle$")
 
 
 def report(analysis: Analysis) -> RenderableType:
@@ -36,10 +39,10 @@ def _overview(traces: Sequence[TraceAnalysis]) -> Table:
     return found
 
 
-def _names(traces: Sequence[TraceAnalysis]) -> list[str]:
-    """The files' own names, with their folders where those alone tell them apart."""
-    names = [Path(trace.path).name for trace in traces]
-    return [shown(name if names.count(name) == 1 else trace.path) for name, trace in zip(names, traces, strict=True)]
+def _names(traces: Sequence[TraceAnalysis]) -> list[Cropped]:
+    """The files' own names without their formats' endings, with their folders where those alone tell them apart."""
+    names = [ENDINGS.sub("", Path(trace.path).name) for trace in traces]
+    return [Cropped(name if names.count(name) == 1 else trace.path) for name, trace in zip(names, traces, strict=True)]
 
 
 def _trace(trace: TraceAnalysis) -> Iterable[RenderableType]:
