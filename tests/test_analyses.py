@@ -115,6 +115,23 @@ def test_samples_are_summed_up_by_epoch_and_for_the_whole_pass(tmp_path: Path) -
     assert rows == {1: (2, 200.0, 300.0), None: (3, pytest.approx(1300 / 3), 900.0)}
 
 
+def test_what_samplers_and_others_read_is_kept_apart(tmp_path: Path) -> None:
+    """Before the worker is the baseline, of GPUs alone; the framework's counters are no samples."""
+    gpu = {"pass_name": "time", "source": "nvml", "device": "0", "metric": "memory_used", "unit": "B"}
+    host = {"pass_name": "time", "source": "host", "metric": "rss", "unit": "B"}
+    framework = {"pass_name": "time", "source": "torch", "device": "0", "metric": "in_use", "unit": "B"}
+    readings = [(gpu, -9, 7.0), (gpu, -5, 8.0), (host, -4, 1.0), (gpu, 10, 9.0), (host, 10, 2.0), (framework, 11, 3.0)]
+    counters = [kind | {"ts_ns": at * MS, "value": value} for kind, at, value in readings]
+    marks = [mark(0, None, "run", "time", 0, 100), *TWO_STEPS]
+    with store(tmp_path, marks=marks, counters=counters) as connection:
+        samples = {(row["metric"], row["epoch"]): row["mean"] for row in runner.run(connection, "samples")}
+        baseline = runner.run(connection, "baseline")
+        memory = runner.run(connection, "framework_memory")
+    assert samples == {("memory_used", None): 9.0, ("memory_used", 1): 9.0, ("rss", None): 2.0, ("rss", 1): 2.0}
+    assert baseline == [{"pass_name": "time", "device": "0", "metric": "memory_used", "unit": "B", "value": 7.0}]
+    assert [(row["metric"], row["bytes"]) for row in memory] == [("in_use", 3)]
+
+
 def annotation(mark_id: int, start_ns: int, end_ns: int) -> dict[str, Any]:
     """A native annotation of a mark."""
     row = {"trace": 0, "pass_name": "time", "kind": "annotation", "name": f"hwprof.compute.{mark_id}"}

@@ -3,16 +3,20 @@
 import gzip
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from tests.test_cli import HWPROF, REPO
+from toolkit.commands.analyze import command
 
 SHARED = REPO.parent / "shared" / "traces"
 EXPECTED: dict[str, Any] = json.loads((SHARED / "expected.json").read_text()) if SHARED.exists() else {}
+SHOWN = [*EXPECTED.get("kineto", {}), *EXPECTED.get("xplane", {}), *EXPECTED.get("memory", {})]
 needs_traces = pytest.mark.skipif(not EXPECTED, reason="the shared traces are not beside the repository")
 HOSTILE = "[bold]<img src=x onerror=alert(1)>\x1b[31m'; DROP TABLE slices; --/../../etc"
 
@@ -85,6 +89,74 @@ def test_a_corrupt_trace_is_one_clear_line(cache: Path, name: str) -> None:
     assert name.rpartition("/")[2] in answer.stderr
     assert len(answer.stderr.splitlines()) == 1
     assert list((cache / "hwprof" / "stores").glob("*")) == before
+
+
+@needs_traces
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("file", SHOWN)
+def test_a_report_fits_its_terminal(cache: Path, monkeypatch: pytest.MonkeyPatch, file: str, columns: int) -> None:
+    """No line is longer than the terminal is wide; the verdict comes before any figure, then where to look."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    monkeypatch.setenv("COLUMNS", str(columns))
+    answer = CliRunner().invoke(command, [str(SHARED / file)], catch_exceptions=False)
+    lines = answer.stdout.splitlines()
+    assert max(map(len, lines)) <= columns
+    verdict = next(number for number, line in enumerate(lines) if re.match("(NOT TRUSTED|trusted) · ", line))
+    assert verdict <= 2
+    assert "Look next at" in lines[: verdict + 12]
+    assert len(lines) < 200
+
+
+def test_doubt_comes_before_remarks(cache: Path, tmp_path: Path) -> None:
+    """What makes a trace untrusted is counted, named first, and is what to look at first."""
+    trace = trace_of(("gemm", 10, 10), ("gemm", 30, 10))
+    for event in trace["traceEvents"]:
+        if event["cat"] == "cuda_runtime":
+            event["ts"] += 5
+    trace["traceEvents"].append({"ph": "X", "cat": "something_new", "name": "x", "ts": 1, "dur": 1, "pid": 1, "tid": 1})
+    path = written(tmp_path, "early", trace)
+    (found,) = json.loads(analyze(cache, path, "--json").stdout)["traces"]
+    assert [text.partition(" ")[0] for text in found["warnings"]] == ["clock_violation", "other_categories"]
+    assert [text[:19] for text in found["doubts"]] == ["clock_violation ×2:"]
+    report = analyze(cache, path).stdout
+    places = [
+        report.index(text) for text in ("NOT TRUSTED", "clock_violation", "other_categories", "Look next at", "1.")
+    ]
+    assert places == sorted(places)
+    assert "1. The warnings above" in report
+
+
+def test_a_step_without_device_work_between_others_is_doubted(cache: Path, tmp_path: Path) -> None:
+    """The profiler recorded nothing of it; before the first and after the last step with work it may be cut."""
+    trace = trace_of(("gemm", 210, 10), ("gemm", 410, 10))
+    step = {"ph": "X", "cat": "user_annotation", "dur": 100, "pid": 1, "tid": 1}
+    trace["traceEvents"] += [step | {"name": f"ProfilerStep#{number}", "ts": 100 * number} for number in range(1, 6)]
+    (found,) = json.loads(analyze(cache, written(tmp_path, "gap", trace), "--json").stdout)["traces"]
+    assert not found["trusted"]
+    assert found["doubts"] == ["empty_window ×1: 1 steps between others launched no device work."]
+
+
+def test_kernels_of_no_known_category_are_listed(cache: Path, tmp_path: Path) -> None:
+    """By name, the longest first, in the JSON and in the report; and each is shown once."""
+    kernels = [(f"my_thing_{number}", 100 * number, number) for number in range(1, 13)]
+    path = written(tmp_path, "other", trace_of(*kernels, ("sgemm", 5_000, 9)))
+    (found,) = json.loads(analyze(cache, path, "--json").stdout)["traces"]
+    assert [(kernel["name"], kernel["ns"]) for kernel in found["uncategorised"]] == [
+        (f"my_thing_{number}", number * 1_000) for number in range(12, 0, -1)
+    ]
+    report = analyze(cache, path).stdout
+    assert "Kernels of no known category: 89.7% of the work" in report
+    assert "further kernels of category other" in report
+    assert [report.count(f"my_thing_{number} ") for number in range(5, 13)] == [1] * 8
+
+
+def test_traces_side_by_side_come_first(cache: Path, tmp_path: Path) -> None:
+    """Several traces begin with one row each, with the verdict."""
+    for name in ("a", "b"):
+        written(tmp_path, name, trace_of(("gemm", 10, 10)))
+    report = analyze(cache, tmp_path).stdout.splitlines()
+    assert report[0].startswith("Traces, ms")
+    assert [line.split()[:2] for line in report[4:6]] == [["a", "yes"], ["b", "yes"]]
 
 
 def test_the_json_follows_the_contract(cache: Path, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_a_store_that_is_no_parquet_is_one_clear_line(tmp_path: Path) -> None:
     [
         ("idle_ns", "span = compute"),
         ("busy_ns", "busy . idle = span"),
-        ("kernel_sum_ns", "kernels' categories = kernels"),
+        ("kernel_sum_ns", "categories hold all kernels"),
         ("kernels", "streams' work = the device's work"),
     ],
 )

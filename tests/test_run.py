@@ -164,7 +164,8 @@ def test_out_of_memory_is_a_recorded_result(tmp_path: Path) -> None:
 def start(runs: Path, *settings: str) -> subprocess.Popen[str]:
     """A run too long to wait for."""
     arguments = [f"--set={setting}" for setting in (*SMALL, "steps=100000", *settings)]
-    return subprocess.Popen([HWPROF, "run", "--runs", runs, *arguments], cwd=REPO, text=True, stderr=subprocess.PIPE)
+    command = [HWPROF, "run", "--runs", runs, *arguments]
+    return subprocess.Popen(command, cwd=REPO, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def wait_for(condition: Callable[[], Any]) -> Any:
@@ -202,8 +203,9 @@ def test_a_killed_worker_is_recorded_as_killed(tmp_path: Path) -> None:
     """Its steps up to the last half second are kept, the epoch is marked incomplete, nothing is left running."""
     process = start(tmp_path)
     wait_for(lambda: training_worker(tmp_path)).kill()
-    _, errors = process.communicate(timeout=PATIENCE_S)
+    report, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
+    assert report == ""
     assert "killed: time pass: the worker was killed by SIGKILL" in errors.splitlines()[-1]
     assert status(tmp_path)["status"] == "killed"
     summary = summary_json.read(next(tmp_path.glob("*/summary.json")))

@@ -36,7 +36,7 @@ def kernel_tables(device: str, kernels: Sequence[Kernel], uncategorised: Sequenc
 
 
 def _span(device: TraceDevice) -> Table:
-    counts = f"{device.kernels:,} kernels, {device.memcpys:,} copies, {device.memsets:,} sets"
+    counts = f"kernels {device.kernels:,}, copies {device.memcpys:,}, sets {device.memsets:,}"
     found = table(f"Device {device.device}, ms ({counts})", "part", "time", "share of span")
     parts = {
         "compute": device.compute_ns, "exposed communication": device.exposed_comm_ns,

@@ -55,7 +55,7 @@ def _over_time(series: Sequence[MemorySeries]) -> Table:
             mebibytes(max(reserved, default=None)),
         )  # fmt: skip
     notes = list(_notes(series))
-    found.caption = "\n".join([*notes, ""]) if notes else None
+    found.note = "\n".join(notes) or None
     return found
 
 
@@ -100,7 +100,7 @@ def _traffic(allocators: Sequence[Allocator]) -> Table:
 def _segments(segments: Sequence[Segments]) -> Table:
     titles = ("device", "segments", "reserved", "allocated", "inactive", "largest free", "split")
     found = table("Segments when the snapshot was taken, MiB", *titles)
-    found.caption = "split: inactive parts of split segments, which cannot be given back, over reserved\n"
+    found.note = "split: inactive parts of split segments, which cannot be given back, over reserved"
     for one in segments:
         sizes = (one.reserved_bytes, one.allocated_bytes, one.inactive_bytes, one.largest_free_bytes)
         found.add_row(one.device, f"{one.segments:,}", *map(mebibytes, sizes), percent(one.inactive_split_share))

@@ -63,7 +63,7 @@ def _steps(steps: Sequence[StepParts]) -> Table:
 def _streams(trace: TraceAnalysis) -> Table:
     titles = ("device", "stream", "pieces", "span", "idle", "host wait", "kernel wait", "other")
     found = table("Why each stream idled, ms", *titles)
-    found.caption = "host wait: launched after the work before had ended; kernel wait: gaps under 30 ns\n"
+    found.note = "host wait: launched after the work before had ended; kernel wait: gaps under 30 ns"
     rows = sorted(trace.streams, key=lambda row: (row.device, -row.slices))
     for row in rows[:SHOWN_STREAMS]:
         times = (row.span_ns, row.idle_ns, row.host_wait_ns, row.kernel_wait_ns, row.other_ns)

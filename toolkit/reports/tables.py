@@ -14,6 +14,8 @@ BAR_WIDTH = 10
 UNKNOWN = "–"
 # The end of a Python frame's path, and what stands before it.
 FRAME = re.compile(r"\(.*[\\/]([^\\/]+[\\/][^\\/]+)\)$")
+# Half of the last place of figures in ms.
+LEAST_NS = 5_000
 # From empty to full, an eighth a step.
 LEVELS = " ▁▂▃▄▅▆▇█"
 SPARKLINE_WIDTHS = (12, 60)
@@ -22,12 +24,30 @@ CROPPED_WIDTH = 12
 TEXTUAL = ("share", "mean by", "over time", "mostly", "thread", "category")
 
 
-def table(title: str, *columns: str) -> Table:
+class Titled(Table):
+    """A table under a heading and over a note, which may both be wider than it is: rich's own wrap at its width."""
+
+    def __init__(self, heading: str) -> None:
+        super().__init__(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+        self.heading = heading
+        self.note: str | None = None
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """The table's own, and no less than the heading where there is room."""
+        own = super().__rich_measure__(console, options)
+        return own.with_minimum(min(len(self.heading), options.max_width))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Heading, table, note."""
+        yield Text(self.heading, "bold")
+        yield from super().__rich_console__(console, options)
+        if self.note:
+            yield Text(f"{self.note}\n", "dim")
+
+
+def table(title: str, *columns: str) -> Titled:
     """An empty table: words to the left, figures to the right."""
-    made = Table(
-        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, caption_justify="left",
-        pad_edge=False, collapse_padding=True,
-    )  # fmt: skip
+    made = Titled(title)
     for number, column in enumerate(columns):
         textual = number == 0 or column.startswith(TEXTUAL)
         made.add_column(column, justify="left" if textual else "right", overflow="fold")
@@ -67,8 +87,10 @@ def bar(of_whole: float | None) -> Text:
 
 
 def milliseconds(ns: int | None) -> str:
-    """Nanoseconds in ms."""
-    return UNKNOWN if ns is None else f"{ns / 1e6:,.2f}"
+    """Nanoseconds in ms; what is too little to show is not shown as nothing."""
+    if ns is None:
+        return UNKNOWN
+    return "<0.01" if 0 < ns < LEAST_NS else f"{ns / 1e6:,.2f}"
 
 
 def microseconds(ns: int | None) -> str:

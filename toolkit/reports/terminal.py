@@ -43,6 +43,9 @@ def _sections(name: str, spec: RunSpec, status: dict[str, Any], summary: Summary
     if summary.samples:
         yield _samples(spec, summary)
     yield from _missing(summary)
+    if status["reason"]:
+        # last, where the terminal stays
+        yield Text(f"{status['status']}: {status['reason']}", "bold red")
 
 
 def _headline(name: str, spec: RunSpec, status: dict[str, Any]) -> Text:
@@ -52,8 +55,6 @@ def _headline(name: str, spec: RunSpec, status: dict[str, Any]) -> Text:
         f" · {spec.task} · {spec.mode} · batch {spec.batch} · {spec.dataset} {spec.image_size}×{spec.image_size} · ",
         (status["status"], "green" if good else "bold red"),
     )
-    if status["reason"]:
-        line.append(f": {status['reason']}")
     return line.append(f"\n{name}", "dim")
 
 
@@ -130,7 +131,7 @@ def _ledger(pass_name: str, epochs: Sequence[Epoch], gaps: Sequence[Gap]) -> Tab
     found.add_section()
     found.add_row("wall", *(milliseconds(sum(mean.values())) for mean in means.values()), "", style="bold")
     if not all(epoch.complete for epoch in epochs):
-        found.caption = "The last epoch was cut off."
+        found.note = "The last epoch was cut off."
     return found
 
 
