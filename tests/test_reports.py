@@ -64,8 +64,8 @@ def test_a_long_name_loses_its_middle(width: int, line: str) -> None:
 
 def test_names_of_a_trace_are_data() -> None:
     """Neither markup nor control characters do anything."""
-    assert shown("[bold]x\x1b[2J\n") == "\\[bold]x\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}"
-    assert drawn(Cropped("[bold]x\x1b"), 20) == "[bold]x\N{REPLACEMENT CHARACTER}"
+    assert shown("[bold]x\x1b[2J\n") == "\\[bold]x\\x1b[2J\\n"
+    assert drawn(Cropped("[bold]x\x1b"), 20) == "[bold]x\\x1b"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from toolkit.errors import printable
+
 BAR_WIDTH = 10
 UNKNOWN = "–"
 # The end of a Python frame's path, and what stands before it.
@@ -56,16 +58,12 @@ def table(title: str, *columns: str) -> Titled:
 
 def shown(text: str) -> str:
     """Text of a trace as data: neither markup nor a control character in it does anything."""
-    return escape(_printable(text))
+    return escape(printable(text))
 
 
 def short_frame(frame: str) -> str:
     """`function (file:line)` with no more of the file's folders than the last."""
     return FRAME.sub(r"(\1)", frame)
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def share(part: int, whole: int) -> float | None:
@@ -107,7 +105,7 @@ class Cropped:
     """A long name on one line; where there is no room it loses its middle."""
 
     def __init__(self, text: str) -> None:
-        self._text = _printable(text)
+        self._text = printable(text)
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         """The least and the most columns that it can fill."""

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from toolkit.analyses.ranks import Analysis
 from toolkit.analyses.traces import TraceAnalysis
+from toolkit.errors import printable
 from toolkit.reports.pointers import pointers
 from toolkit.reports.ranks import job_sections
 from toolkit.reports.sections import trace_sections
@@ -49,10 +50,10 @@ def _trace(trace: TraceAnalysis) -> Iterable[RenderableType]:
     verdict = Text("trusted", "green") if trace.trusted else Text("NOT TRUSTED", "bold red")
     world = "" if trace.world_size is None else f" of {trace.world_size}"
     rank = "" if trace.rank is None else f" · rank {trace.rank}{world}"
-    yield Text(trace.path, "bold", overflow="fold")
+    yield Text(printable(trace.path), "bold", overflow="fold")
     yield Text.assemble(verdict, f" · {trace.format}{rank} · {trace.events:,} events")
     for warning in trace.warnings:
-        yield Text(f"  {warning}", "red" if warning in trace.doubts else "yellow", overflow="fold")
+        yield Text(f"  {printable(warning)}", "red" if warning in trace.doubts else "yellow", overflow="fold")
     found = pointers(trace)
     if found:
         yield Text("Look next at", "bold")
