@@ -23,8 +23,8 @@ from toolkit.spec import FRAMEWORKS
 
 ROOT = venvs.ROOT
 VARIANTS = ("cpu", "cuda")
-# The worker's side of the toolkit, by the layers' contract in pyproject.toml; .dockerignore lets the same through.
-SOURCES = ("__init__.py", "clock.py", "errors.py", "schema.py", "spec.py", "capture")
+# The worker's side of the toolkit and what it imports; .dockerignore lets the same through.
+SOURCES = ("__init__.py", "clock.py", "errors.py", "spec.py", "capture")
 DIGITS = 12
 BASE_VARIABLE = "HWPROF_BASE_IMAGE"
 BASE = re.compile(r"^ARG BASE_IMAGE=(\S+)$", re.MULTILINE)
