@@ -1,5 +1,6 @@
 """Images built by a real engine, from a lock of one small wheel that an index on this machine serves."""
 
+import contextlib
 import functools
 import http.server
 import json
@@ -35,14 +36,10 @@ HARDENED = ("--network", "none", "--read-only", "--tmpfs=/tmp:rw,exec", "--cap-d
 @pytest.fixture(scope="session")
 def engine() -> Engine:
     """The docker engine that answers here."""
-    program = shutil.which("docker")
-    if not program:
-        pytest.skip("docker is not installed")
-    command = [program, "version", "--format", "{{.Server.Version}}"]
-    asked = subprocess.run(command, check=False, capture_output=True, text=True)
-    if asked.returncode:
-        pytest.skip(f"no engine answers: {asked.stderr.strip()}")
-    return Engine("docker", program, asked.stdout.strip())
+    answer = engines.ask("docker")
+    if not isinstance(answer, Engine):
+        pytest.skip(f"needs docker: {answer}")
+    return answer
 
 
 class Index(http.server.ThreadingHTTPServer):
@@ -81,6 +78,7 @@ class Bench(NamedTuple):
     root: Path
     index: Index
     said: list[str]
+    locks: set[str]
 
     def recipe(self, variant: str = "cuda", *, version: str = "1.0", sha256: str = "") -> Recipe:
         """An image of `torch` whose lock pins one small wheel, made for it where no hash is given."""
@@ -88,36 +86,55 @@ class Bench(NamedTuple):
         lock = self.root / "containers" / "locks" / f"{recipe}.txt"
         sha256 = sha256 or make_wheel(self.root / "wheels", version)
         lock.write_text(f"# size: about 1 kB\ntiny=={version} \\\n    --hash=sha256:{sha256}\n")
+        self.locks.add(venvs.sha256_of(lock))
         return recipe
 
 
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine) -> Iterator[Bench]:
-    """A place to build in; what it named goes again afterwards."""
-    shutil.copytree(ROOT / "toolkit", tmp_path / "toolkit", ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "containers" / "locks").mkdir(parents=True)
-    shutil.copy(ROOT / "containers" / "Dockerfile", tmp_path / "containers")
-    shutil.copy(ROOT / ".dockerignore", tmp_path)
-    (tmp_path / "wheels").mkdir()
-    with Index(tmp_path / "wheels") as index:
-        threading.Thread(target=index.serve_forever, daemon=True).start()
-        links = f"http://someone:{KEY}@127.0.0.1:{index.server_port}/"
+@contextlib.contextmanager
+def benched(root: Path, engine: Engine) -> Iterator[Bench]:
+    """A place to build in; the images that were built there go again afterwards."""
+    shutil.copytree(ROOT / "toolkit", root / "toolkit", ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "containers" / "locks").mkdir(parents=True)
+    shutil.copy(ROOT / "containers" / "Dockerfile", root / "containers")
+    shutil.copy(ROOT / ".dockerignore", root)
+    (root / "wheels").mkdir()
+    made = Bench(root, Index(root / "wheels"), [], set())
+    links = f"http://someone:{KEY}@127.0.0.1:{made.index.server_port}/"
+    with made.index, pytest.MonkeyPatch.context() as patched:
+        threading.Thread(target=made.index.serve_forever, daemon=True).start()
         for name, value in {"NO_INDEX": "1", "FIND_LINKS": links, "CONFIG_FILE": "/dev/null"}.items():
-            monkeypatch.setenv(f"PIP_{name}", value)
-        made = Bench(tmp_path, index, [])
-        before = references(engine)
+            patched.setenv(f"PIP_{name}", value)
         yield made
-        index.shutdown()
-    for reference in references(engine) - before:
-        subprocess.run([engine.program, "image", "rm", "--force", reference], check=True, capture_output=True)
+        made.index.shutdown()
+    for lock in made.locks:
+        listed = [engine.program, "image", "ls", "--quiet", "--filter", f"label=hwprof.lock_sha256={lock}"]
+        numbers = subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split()
+        if numbers:
+            subprocess.run([engine.program, "image", "rm", "--force", *numbers], check=True, capture_output=True)
 
 
-def references(engine: Engine) -> set[str]:
-    """The toolkit's images that the engine holds: names, or where another build took an image's name, its number."""
-    command = [engine.program, "image", "ls", "--filter", "label=hwprof.framework", "--format"]
-    done = subprocess.run([*command, "{{.Repository}}:{{.Tag}} {{.ID}}"], check=True, capture_output=True, text=True)
-    lines = [line.split() for line in done.stdout.splitlines()]
-    return {number if "<none>" in name else name for name, number in lines}
+@pytest.fixture
+def bench(tmp_path: Path, engine: Engine) -> Iterator[Bench]:
+    """A place to build in."""
+    with benched(tmp_path, engine) as made:
+        yield made
+
+
+class Built(NamedTuple):
+    """An image, what it was built from, and what was shown meanwhile."""
+
+    image: Image
+    recipe: Recipe
+    bench: Bench
+    shown: list[str]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Iterator[Built]:
+    """An image that several tests look at."""
+    with benched(tmp_path_factory.mktemp("built"), engine) as made:
+        recipe, shown = made.recipe(), []  # type: tuple[Recipe, list[str]]
+        yield Built(images.ensure(engine, recipe, say=made.said.append, show=shown.append), recipe, made, shown)
 
 
 def inside(engine: Engine, image: Image, *command: str, options: tuple[str, ...] = HARDENED) -> str:
@@ -134,49 +151,54 @@ def inspected(engine: Engine, image: Image) -> Any:
     return json.loads(done.stdout)[0]
 
 
-def test_an_image_is_built_once_and_says_what_it_is(engine: Engine, bench: Bench) -> None:
-    """The first call builds and says so in a line, the second finds it; labels, user and files are as told."""
-    recipe = bench.recipe()
-    shown: list[str] = []
-    image = images.ensure(engine, recipe, say=bench.said.append, show=shown.append)
-    assert image.built
-    assert bench.said == [
-        f"Building the image {images.name(recipe)} with docker from torch-cuda.txt; about 1 kB, once …"
-    ]
-    assert shown
-    assert images.ensure(engine, recipe, say=bench.said.append) == image._replace(built=False)
-    assert len(bench.said) == 1
-    python = inside(engine, image, "python", "-c", "import platform; print(platform.python_version())").strip()
-    assert image.labels == images.labels(recipe, python=python)
-    assert inspected(engine, image)["Config"]["User"] == "65532:65532"
-    assert inside(engine, image, "cat", "/opt/hwprof/lock.txt") == recipe.lock.read_text()
-    listed = inside(engine, image, "find", "/opt/hwprof/toolkit", "-type", "f", "-not", "-name", "*.pyc").split()
-    assert sorted(listed) == [f"/opt/hwprof/{path.relative_to(bench.root)}" for path in images.sources(bench.root)]
+def test_an_image_is_built_once_and_says_so(engine: Engine, built: Built) -> None:
+    """The first call builds, and says in a line what takes long; the second finds it."""
+    said: list[str] = []
+    assert built.image.built
+    assert built.bench.said[0] == (
+        f"Building the image {built.image.reference} with {engine.name} from torch-cuda.txt; about 1 kB, once …"
+    )
+    assert built.shown
+    assert images.ensure(engine, built.recipe, say=said.append) == built.image._replace(built=False)
+    assert said == []
 
 
-def test_an_image_needs_no_home_and_no_known_user(engine: Engine, bench: Bench) -> None:
+def test_an_image_is_what_it_says(engine: Engine, built: Built) -> None:
+    """Labels, lock, user and files are those of what it was made from."""
+    python = inside(engine, built.image, "python", "-c", "import platform; print(platform.python_version())").strip()
+    assert built.image.labels.items() >= images.labels(built.recipe, python=python).items()
+    assert inspected(engine, built.image)["Config"]["User"] == "65532:65532"
+    assert inside(engine, built.image, "cat", "/opt/hwprof/lock.txt") == built.recipe.lock.read_text()
+    listed = inside(engine, built.image, "find", "/opt/hwprof/toolkit", "-type", "f", "-not", "-name", "*.pyc").split()
+    root = built.bench.root
+    assert sorted(listed) == [f"/opt/hwprof/{path.relative_to(root)}" for path in images.sources(root)]
+
+
+def test_an_image_needs_no_home_and_no_known_user(engine: Engine, built: Built) -> None:
     """As a user whom nobody knows, on a read-only root, the worker's side and the packages import, with bytecode."""
-    image = images.ensure(engine, bench.recipe(), say=bench.said.append)
     code = (
-        "import getpass, pathlib, tempfile, tiny, toolkit.capture.supervise, toolkit.capture.worker\n"
+        "import getpass, pathlib, tiny, toolkit.capture.supervise, toolkit.capture.worker\n"
         "assert pathlib.Path(tiny.__cached__).exists() and pathlib.Path(toolkit.capture.worker.__cached__).exists()\n"
         "(pathlib.Path.home() / '.cache').mkdir()\n"
         "print(tiny.VERSION, getpass.getuser())"
     )
-    assert inside(engine, image, "python", "-c", code) == "1.0 hwprof\n"
+    assert inside(engine, built.image, "python", "-c", code) == "1.0 hwprof\n"
 
 
-def test_nothing_of_the_build_is_left_in_an_image(engine: Engine, bench: Bench) -> None:
-    """No installer, no compiler, no cache, and no word of the caller's index in any layer or in the history."""
-    image = images.ensure(engine, bench.recipe(), say=bench.said.append)
+def test_nothing_of_the_build_is_left_in_an_image(engine: Engine, built: Built) -> None:
+    """No tool that the base image lacks, no cache, and no word of the caller's index in a layer or in the history."""
     root = ("--network", "none", "--user", "0")
-    tools = "for tool in gcc cc g++ make pip pip3; do command -v $tool; done"
-    leftovers = "find /tmp /mnt /run/secrets /root/.cache -mindepth 1"
-    assert inside(engine, image, "sh", "-c", f"({tools}; {leftovers}) 2>/dev/null || true", options=root) == ""
-    history = [engine.program, "image", "history", "--no-trunc", image.id]
+    tools = "for tool in gcc cc g++ make pip pip3; do command -v $tool; done; true"
+    of_base = built.image._replace(reference=images.base_image())
+    assert inside(engine, built.image, "sh", "-c", tools, options=root) == inside(
+        engine, of_base, "sh", "-c", tools, options=root
+    )
+    leftovers = "find /tmp /mnt /run/secrets /root/.cache -mindepth 1 2>/dev/null; true"
+    assert inside(engine, built.image, "sh", "-c", leftovers, options=root) == ""
+    history = [engine.program, "image", "history", "--no-trunc", built.image.id]
     said = subprocess.run(history, check=True, capture_output=True, text=True).stdout
-    assert KEY not in said + json.dumps(inspected(engine, image))
-    assert not saved_bytes_hold(engine, image, KEY.encode())
+    assert KEY not in said + json.dumps(inspected(engine, built.image))
+    assert not saved_bytes_hold(engine, built.image, KEY.encode())
 
 
 def saved_bytes_hold(engine: Engine, image: Image, word: bytes) -> bool:
@@ -191,17 +213,19 @@ def saved_bytes_hold(engine: Engine, image: Image, word: bytes) -> bool:
     return found
 
 
-def test_a_change_of_the_toolkit_reinstalls_nothing(engine: Engine, bench: Bench) -> None:
+def test_a_change_of_the_toolkit_reinstalls_nothing(engine: Engine, built: Built, tmp_path: Path) -> None:
     """The layers of lock and packages stay the same ones and fetch nothing; those of the toolkit are new."""
-    recipe = bench.recipe()
-    first = images.ensure(engine, recipe, say=bench.said.append)
-    with (bench.root / "toolkit" / "spec.py").open("a") as file:
+    shutil.copytree(built.bench.root, tmp_path, dirs_exist_ok=True)
+    with (tmp_path / "toolkit" / "spec.py").open("a") as file:
         file.write("\nCHANGED = True\n")
-    second = images.ensure(engine, recipe, say=bench.said.append)
-    assert second.built
-    assert inside(engine, second, "python", "-c", "import tiny, toolkit.spec as s; print(s.CHANGED)") == "True\n"
-    assert len(bench.index.fetched) == 1
-    before, after = (inspected(engine, image)["RootFS"]["Layers"] for image in (first, second))
+    # another test may have built it anew meanwhile
+    first = images.build(engine, built.recipe, say=built.bench.said.append)
+    fetched = len(built.bench.index.fetched)
+    changed = images.ensure(engine, built.recipe._replace(root=tmp_path), say=built.bench.said.append)
+    assert changed.built
+    assert inside(engine, changed, "python", "-c", "import tiny, toolkit.spec as s; print(s.CHANGED)") == "True\n"
+    assert len(built.bench.index.fetched) == fetched
+    before, after = (inspected(engine, image)["RootFS"]["Layers"] for image in (first, changed))
     kept = len(base_layers(engine)) + 2
     assert before[:kept] == after[:kept]
     assert not set(before[kept : kept + 2]) & set(after[kept : kept + 2])
@@ -359,11 +383,10 @@ def test_a_disk_that_fills_up_is_one_line(bench: Bench, cramped: str, monkeypatc
     assert "\n" not in str(refused.value)
 
 
-def test_two_builds_of_a_lock_hold_the_same_files(engine: Engine, bench: Bench) -> None:
+def test_two_builds_of_a_lock_hold_the_same_files(engine: Engine, built: Built) -> None:
     """Built again from nothing, an image has the same packages by version and hash, and every file to the byte."""
-    recipe = bench.recipe()
-    first = reproduce.inside(engine, images.build(engine, recipe, say=bench.said.append))
-    second = reproduce.inside(engine, images.build(engine, recipe, say=bench.said.append, cache=False))
+    first = reproduce.inside(engine, built.image)
+    second = reproduce.inside(engine, images.build(engine, built.recipe, say=built.bench.said.append, cache=False))
     assert first == second
     assert first.packages["tiny"][0] == "1.0"
     assert any(name.endswith("site-packages/tiny.py") for name in first.files)
