@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 
 from benchmarks import ratios
+from benchmarks.ratios import Steps
 
 HWPROF = Path(sys.executable).with_name("hwprof")
 SETTINGS = (
@@ -30,21 +31,23 @@ SETTINGS = (
 @click.option("--rounds", default=10, show_default=True, help="Runs of each kind.")
 def main(runtime: str, settings: tuple[str, ...], rounds: int) -> None:
     """Print the ratio of median step times, container over local."""
-    measures = {kind: partial(_median_step_ms, kind, settings) for kind in (runtime, "local")}
+    measures = {kind: partial(_steps, kind, settings) for kind in (runtime, "local")}
     for measure in measures.values():
         # environment and image are made, and their files read once, before anything counts
         measure()
-    click.echo(ratios.said(ratios.interleaved(measures, rounds)))
+    for line in ratios.said(ratios.interleaved(measures, rounds)):
+        click.echo(line)
 
 
-def _median_step_ms(runtime: str, settings: tuple[str, ...]) -> float:
+def _steps(runtime: str, settings: tuple[str, ...]) -> Steps:
     asked = [f"--set={setting}" for setting in (*SETTINGS, *settings, f"runtime={runtime}")]
     with tempfile.TemporaryDirectory() as runs:
         command = [HWPROF, "run", "--json", "--runs", runs, *asked]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         raise click.ClickException(done.stderr.strip())
-    return next(float(entry["median_ns"]) for entry in json.loads(done.stdout)["steps"] if entry["epoch"] is None) / 1e6
+    (steps,) = (entry for entry in json.loads(done.stdout)["steps"] if entry["epoch"] is None)
+    return Steps(steps["median_ns"] / 1e6, steps["p10_ns"] / 1e6)
 
 
 if __name__ == "__main__":

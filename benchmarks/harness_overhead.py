@@ -7,8 +7,8 @@ processes, with a bootstrap interval. Run from the repository's root after `make
 """
 
 import json
+import math
 import os
-import statistics
 import subprocess
 import tempfile
 from functools import partial
@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 
 from benchmarks import ratios
+from benchmarks.ratios import Steps
 from toolkit.analyses import runner
 from toolkit.capture import venvs
 from toolkit.ingest import records
@@ -37,23 +38,26 @@ def main(framework: str, model: str, batch: int, steps: int, rounds: int) -> Non
     """Print the ratio of median step times, harness over bare loop."""
     python = venvs.ensure(framework, "cpu", say=click.echo).python
     asked = (python, framework, model, batch, steps)
-    medians = ratios.interleaved({"harness": partial(_harness, *asked), "bare": partial(_bare, *asked)}, rounds)
-    click.echo(f"{framework} {model} batch {batch}: {ratios.said(medians)}")
+    measured = ratios.interleaved({"harness": partial(_harness, *asked), "bare": partial(_bare, *asked)}, rounds)
+    for line in ratios.said(measured):
+        click.echo(f"{framework} {model} batch {batch}: {line}")
 
 
-def _bare(python: Path, framework: str, model: str, batch: int, steps: int) -> float:
-    """Median step of the hand-written loop, ms."""
+def _bare(python: Path, framework: str, model: str, batch: int, steps: int) -> Steps:
+    """Steps of the hand-written loop."""
     script = ROOT / "benchmarks" / f"bare_{framework}.py"
     command = [python, script, model, str(batch), str(steps)]
     printed = subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True, text=True).stdout
-    return statistics.median(json.loads(printed.splitlines()[-1])) / 1e6
+    times_ms = sorted(time_ns / 1e6 for time_ns in json.loads(printed.splitlines()[-1]))
+    # discrete quantiles, as the analysis of the harness's marks takes them
+    return Steps(*(times_ms[math.ceil(part * len(times_ms)) - 1] for part in (0.5, 0.1)))
 
 
-def _harness(python: Path, framework: str, model: str, batch: int, steps: int) -> float:
-    """Median step, ms, of one time pass as `hwprof run` starts it, with its samplers; it comes from its marks."""
+def _harness(python: Path, framework: str, model: str, batch: int, steps: int) -> Steps:
+    """Steps of one time pass as `hwprof run` starts it, with its samplers, from its marks."""
     settings = {
         "framework": framework, "model": model, "batch": batch, "steps": steps, "epochs": 1, "loop": "custom",
-        "infer_repeats": 0, "validation_steps": 1, "threads": 1, "device": "cpu",
+        "infer_repeats": 0, "validation_steps": 1, "threads": 1, "device": "cpu", "mode": "as-shipped",
     }  # fmt: skip
     spec = resolve(None, [f"{name}={value}" for name, value in settings.items()], profiles=ROOT / "profiles")
     with tempfile.TemporaryDirectory() as name:
@@ -65,7 +69,8 @@ def _harness(python: Path, framework: str, model: str, batch: int, steps: int) -
         with StoreWriter(folder) as store:
             records.read(folder / "worker.jsonl", pass_name="time", store=store)
         with connect(folder) as connection:
-            return float(runner.run(connection, "step_times")[0]["median_ns"]) / 1e6
+            row = runner.run(connection, "step_times")[0]
+        return Steps(row["median_ns"] / 1e6, row["p10_ns"] / 1e6)
 
 
 if __name__ == "__main__":
