@@ -216,31 +216,43 @@ def test_a_trace_without_annotations_is_untrusted(tmp_path: Path) -> None:
     assert [warning.code for warning in summary.warnings] == ["no_alignment"]
 
 
-def test_own_time_leaves_out_the_operators_inside() -> None:
+def own_times(folder: Path, spans: Sequence[tuple[str, str, int, int]]) -> dict[str, int]:
+    """Own time of each operator, of spans given as thread, name, start and end in this order."""
+    with store(
+        folder,
+        slices=[
+            {"trace": 0, "kind": "op", "thread": thread, "name": name, "ts_ns": start, "dur_ns": end - start}
+            for thread, name, start, end in spans
+        ],
+    ) as connection:
+        return {time.operator: time.self_ns for time in operators.operator_times(connection)}
+
+
+def test_own_time_leaves_out_the_operators_inside(tmp_path: Path) -> None:
     """An operator's own time is its duration less its children's, on each thread apart."""
-    slices = [
-        operators._Slice(0, "a", "outer", 0, 100),
-        operators._Slice(0, "a", "inner", 10, 40),
-        operators._Slice(0, "a", "innermost", 20, 30),
-        operators._Slice(0, "a", "next", 100, 110),
-        operators._Slice(0, "b", "other thread", 15, 35),
-    ]
-    own = {slice_.name: ns for slice_, ns in operators.self_times(slices)}
-    assert own == {"outer": 70, "inner": 20, "innermost": 10, "next": 10, "other thread": 20}
+    spans = [
+        ("a", "outer", 0, 100), ("a", "inner", 10, 40), ("a", "innermost", 20, 30), ("a", "next", 100, 110),
+        ("b", "other thread", 15, 35),
+    ]  # fmt: skip
+    own = {"outer": 70, "inner": 20, "innermost": 10, "next": 10, "other thread": 20}
+    assert own_times(tmp_path, spans) == own
 
 
-@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=15))
-def test_own_times_of_a_nested_thread_sum_to_its_union(spans: list[tuple[int, int]]) -> None:
-    """Where operators nest, own times sum to the time that any operator covers, and none is negative."""
-    nested: list[tuple[int, int]] = []
-    for start, length in spans:
+@given(spans=st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 30), st.integers(0, 30)), max_size=15))
+def test_own_times_of_a_nested_thread_sum_to_its_union(
+    tmp_path_factory: pytest.TempPathFactory, spans: list[tuple[str, int, int]]
+) -> None:
+    """Where operators nest, in whatever order they are stored, own times sum to what any covers; none is negative."""
+    nested: list[tuple[str, str, int, int]] = []
+    for thread, start, length in spans:
         end = start + length
-        if all(end <= a or start >= b or (a <= start and end <= b) or (start <= a and b <= end) for a, b in nested):
-            nested.append((start, end))
-    ordered = [operators._Slice(0, "t", "op", *span) for span in sorted(nested, key=lambda span: (span[0], -span[1]))]
-    own = [ns for _, ns in operators.self_times(ordered)]
-    assert sum(own) == len({moment for start, end in nested for moment in range(start, end)})
-    assert all(ns >= 0 for ns in own)
+        others = [(a, b) for other, _, a, b in nested if other == thread]
+        if all(end <= a or start >= b or (a <= start and end <= b) or (start <= a and b <= end) for a, b in others):
+            nested.append((thread, f"{len(nested)}", start, end))
+    own = own_times(tmp_path_factory.mktemp("store"), nested)
+    moments = {(thread, moment) for thread, _, start, end in nested for moment in range(start, end)}
+    assert sum(own.values()) == len(moments)
+    assert all(ns >= 0 for ns in own.values())
 
 
 @pytest.mark.parametrize(

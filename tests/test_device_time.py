@@ -150,8 +150,8 @@ def test_unions_cover_what_their_points_do(
     points, more = points_of(intervals), points_of(other)
     one, two = union_of(intervals), union_of(other)
     window = set(range(start, start + length))
-    assert one.covered_ns(start, start + length) == len(points & window)
-    assert one.with_(two).covered_ns(start, start + length) == len((points | more) & window)
+    assert one.within(start, start + length).ns == len(points & window)
+    assert one.with_(two).within(start, start + length).ns == len((points | more) & window)
     assert np.all(one.starts[1:] > one.ends[:-1])
 
 

@@ -1,20 +1,20 @@
 """Time by operator on the host: an operator's own time is its duration less that of the operators inside it."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.analyses.host_spans import HostSpans
+from toolkit.ingest.nesting import NONE, Nest
 
 # TensorFlow names an operator by its scope, then its type.
 OPERATOR_TYPE = re.compile(r".*[^:]:([A-Za-z_]\w*)")
-
-# One thread's operators, outer before inner where they start together.
-OPERATORS = """
-SELECT trace, thread, name, ts_ns, ts_ns + dur_ns FROM slices
-WHERE kind = 'op' AND dur_ns IS NOT NULL
-ORDER BY trace, thread, ts_ns, dur_ns DESC
-"""
+TRACES = "SELECT DISTINCT trace FROM slices WHERE kind = 'op' ORDER BY trace"
 
 
 class OperatorTime(NamedTuple):
@@ -27,24 +27,14 @@ class OperatorTime(NamedTuple):
     total_ns: int
 
 
-class _Slice(NamedTuple):
-    trace: int
-    thread: str
-    name: str
-    start_ns: int
-    end_ns: int
-
-
 def operator_times(connection: duckdb.DuckDBPyConnection) -> list[OperatorTime]:
     """Operators of every trace, most own time first. XPlane's `scope/op:Type` is counted under its type."""
-    sums: dict[tuple[int, str], list[int]] = {}
-    rows = map(_Slice._make, connection.execute(OPERATORS).fetchall())
-    for slice_, self_ns in self_times(rows):
-        entry = sums.setdefault((slice_.trace, operator_name(slice_.name)), [0, 0, 0])
-        entry[0] += 1
-        entry[1] += self_ns
-        entry[2] += slice_.end_ns - slice_.start_ns
-    times = [OperatorTime(trace, name, *figures) for (trace, name), figures in sums.items()]
+    times = []
+    for (trace,) in connection.execute(TRACES).fetchall():
+        sums: defaultdict[str, npt.NDArray[np.int64]] = defaultdict(lambda: np.zeros(3, dtype=np.int64))
+        for name, figures in _by_name(connection, trace):
+            sums[operator_name(name)] += figures
+        times += [OperatorTime(trace, name, *figures.tolist()) for name, figures in sums.items()]
     return sorted(times, key=lambda time: (time.trace, -time.self_ns, time.operator))
 
 
@@ -54,18 +44,22 @@ def operator_name(name: str) -> str:
     return match[1] if match else name
 
 
-def self_times(slices: Iterable[_Slice]) -> Iterator[tuple[_Slice, int]]:
-    """Each slice with its own nanoseconds. By thread and start, outer first; what outlasts a parent is clipped."""
-    open_: list[tuple[_Slice, int]] = []
-    for slice_ in slices:
-        while open_ and not _holds(open_[-1][0], slice_):
-            yield open_.pop()
-        if open_:
-            parent, self_ns = open_[-1]
-            open_[-1] = (parent, self_ns - (min(slice_.end_ns, parent.end_ns) - slice_.start_ns))
-        open_.append((slice_, slice_.end_ns - slice_.start_ns))
-    yield from reversed(open_)
+def _by_name(connection: duckdb.DuckDBPyConnection, trace: int) -> Iterator[tuple[str, npt.NDArray[np.int64]]]:
+    """Calls, own and total time of one trace's operators of each name."""
+    spans = HostSpans(connection, trace)
+    figures = np.zeros((0, 3), dtype=np.int64)
+    for _, nest in spans.nests("kind = 'op'", lambda _: True):
+        figures = np.pad(figures, ((0, len(spans.names) - len(figures)), (0, 0)))
+        _add(figures, nest)
+    yield from zip(spans.names.distinct, figures, strict=True)
 
 
-def _holds(outer: _Slice, inner: _Slice) -> bool:
-    return (outer.trace, outer.thread) == (inner.trace, inner.thread) and inner.start_ns < outer.end_ns
+def _add(figures: npt.NDArray[np.int64], nest: Nest) -> None:
+    """Adds a window's fresh spans; one that outlasts the one around it takes of that one's time only what it had."""
+    (starts, ends, (names, *_)), fresh = nest.spans, nest.fresh
+    durations = ends[fresh] - starts[fresh]
+    np.add.at(figures, names[fresh], np.stack((np.ones_like(durations), durations, durations), axis=1))
+    around = nest.parents[:-1][fresh]
+    inside = around != NONE
+    clipped = np.minimum(ends[fresh][inside], ends[around[inside]]) - starts[fresh][inside]
+    np.subtract.at(figures, (names[around[inside]], 1), clipped)

@@ -7,19 +7,7 @@
 -- device_start_ns: start of the first device slice whose launch lies within the annotation; NULL where there is none
 -- device_end_ns: end of the last of them
 -- stray_end_ns: end of the last device slice that was launched in no step and ended before the first step's began; else NULL
-WITH numbered AS (
-    SELECT trace, coalesce(step_num, regexp_extract(name, '\d+$')::INTEGER) AS step, ts_ns AS host_start_ns, ts_ns + dur_ns AS host_end_ns,
-        max(ts_ns + dur_ns) OVER (
-            PARTITION BY trace ORDER BY ts_ns, dur_ns DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-        ) AS reached_ns
-    FROM slices
-    WHERE kind IN ('op', 'annotation') AND dur_ns IS NOT NULL
-        AND (step_num IS NOT NULL OR regexp_matches(name, '^ProfilerStep#\d{1,9}$'))
-),
--- what marks a step within another one is part of that one
-marked AS (
-    SELECT * EXCLUDE (reached_ns) FROM numbered WHERE reached_ns IS NULL OR host_end_ns > reached_ns
-),
+WITH
 -- one a correlation: in a trace where many share one, each pair of a call and a slice would be one too many
 launches AS (
     SELECT launch.trace, correlation, CASE WHEN ts_ns + dur_ns <= host_end_ns THEN host_start_ns END AS host_start_ns
@@ -27,7 +15,7 @@ launches AS (
         SELECT DISTINCT ON (trace, correlation) trace, correlation, ts_ns, dur_ns
         FROM slices WHERE kind = 'launch' AND correlation IS NOT NULL ORDER BY trace, correlation, ts_ns, dur_ns DESC
     ) AS launch
-    ASOF LEFT JOIN marked ON marked.trace = launch.trace AND launch.ts_ns >= marked.host_start_ns
+    ASOF LEFT JOIN marked_steps AS marked ON marked.trace = launch.trace AND launch.ts_ns >= marked.host_start_ns
 ),
 work AS (
     SELECT device.trace, host_start_ns, ts_ns AS start_ns, ts_ns + coalesce(dur_ns, 0) AS end_ns
@@ -35,7 +23,7 @@ work AS (
 ),
 steps AS (
     SELECT marked.*, min(start_ns) AS device_start_ns, max(end_ns) AS device_end_ns
-    FROM marked LEFT JOIN work USING (trace, host_start_ns)
+    FROM marked_steps AS marked LEFT JOIN work USING (trace, host_start_ns)
     GROUP BY ALL
 ),
 first_steps AS (

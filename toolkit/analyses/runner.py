@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 
 from toolkit.errors import HwprofError
+from toolkit.ingest import store
 
 COLUMN_LINE = re.compile(r"^-- (\w+): (.+)$", re.MULTILINE)
 ANALYSIS = re.compile(r"@(\w+)")
@@ -43,6 +44,10 @@ def documented_columns(name: str) -> dict[str, str]:
 
 def run(connection: duckdb.DuckDBPyConnection, name: str) -> list[dict[str, Any]]:
     """Rows of the analysis `name` as column -> value, in its order; NULL is None."""
-    result = connection.execute(text(name))
+    try:
+        result = connection.execute(text(name))
+    except duckdb.OutOfMemoryException:
+        store.allow_more(connection)
+        result = connection.execute(text(name))
     columns = [column[0] for column in result.description or []]
     return [dict(zip(columns, row, strict=True)) for row in result.fetchall()]

@@ -34,7 +34,7 @@ def step_parts(connection: duckdb.DuckDBPyConnection) -> list[StepParts]:
     rows = runner.run(connection, "profiler_steps")
     steps = []
     for trace, marked in groupby(rows, key=itemgetter("trace")):
-        unions = _first_of(connection, trace)
+        unions = unions_of(connection, "step_parts", PARTS, trace=trace)
         for row, start_ns, end_ns in _bounds(list(marked)):
             parts_ns = _parts(unions, start_ns, end_ns)
             if sum(parts_ns.values()) != end_ns - start_ns or min(parts_ns.values()) < 0:
@@ -55,11 +55,8 @@ def _bounds(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], in
         yield row, start_ns, reached_ns
 
 
-def _first_of(connection: duckdb.DuckDBPyConnection, trace: int) -> list[Union]:
-    """For each of PARTS, the union of its slices and those of all parts before it."""
-    return list(accumulate(unions_of(connection, "step_parts", PARTS, trace=trace), Union.with_))
-
-
 def _parts(unions: Sequence[Union], start_ns: int, end_ns: int) -> dict[str, int]:
-    covered = [0, *(union.covered_ns(start_ns, end_ns) for union in unions), end_ns - start_ns]
-    return dict(zip((*PARTS, REST), (after - before for before, after in pairwise(covered)), strict=True))
+    """What each of PARTS covers of a step beyond those before it, and what none does."""
+    cumulated = accumulate((union.within(start_ns, end_ns) for union in unions), Union.with_)
+    covered_ns = [0, *(union.ns for union in cumulated), end_ns - start_ns]
+    return dict(zip((*PARTS, REST), (after - before for before, after in pairwise(covered_ns)), strict=True))

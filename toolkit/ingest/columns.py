@@ -1,9 +1,7 @@
 """Lists of decoded values to columns: exact nanoseconds from decimal text, and repeating texts by their numbers."""
 
-from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from decimal import Decimal, InvalidOperation, localcontext
-from itertools import islice
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -22,6 +20,7 @@ LONGEST_DECIMAL = 64
 _TOO_LARGE = "beyond any time"
 _NO_NUMBER = "no number"
 _SEPARATOR = b","
+_NOT_ASKED = -1
 # Digits to the left are far more than int64 takes; one decimal place beyond the nanosecond is an error, not rounded.
 _THOUSANDTHS = pa.decimal128(28, 3)
 
@@ -110,29 +109,43 @@ def _ns(text: bytes) -> int | None:
     return ns if abs(ns) < LATEST_NS else None
 
 
-class Numbering(Generic[V]):
-    """Numbers distinct values 0, 1, 2 … as they come, over all calls."""
+class Numbering(dict[V, int]):
+    """Numbers distinct values 0, 1, 2 … as they come, over all calls; `distinct` has them in that order."""
 
     def __init__(self) -> None:
-        self._numbers: defaultdict[V, int] = defaultdict()
-        self._numbers.default_factory = self._numbers.__len__
+        super().__init__()
+        self.distinct: list[V] = []
+
+    def __missing__(self, value: V) -> int:
+        self[value] = number = len(self)
+        self.distinct.append(value)
+        return number
 
     def of(self, values: Iterable[V]) -> Codes:
         """The number of each value."""
-        numbers = self._numbers
-        return np.array([numbers[value] for value in values], dtype=np.int32)
+        return np.array([self[value] for value in values], dtype=np.int32)
 
-    def values(self, start: int = 0) -> list[V]:
-        """The distinct values in their numbers' order, from one of them on."""
-        return list(islice(self._numbers, start, None))
 
-    def __len__(self) -> int:
-        return len(self._numbers)
+class Answers(Generic[V]):
+    """A rule's small whole answers by the number of a value; it is asked once of each, when first needed."""
+
+    def __init__(self, rule: Callable[[V], int], numbering: Numbering[V]) -> None:
+        self._rule, self._numbering = rule, numbering
+        self._known = np.empty(0, dtype=np.int8)
+
+    def of(self, numbers: Codes) -> npt.NDArray[np.int8]:
+        """The rule's answer for the value of each number."""
+        unasked = len(self._numbering) - len(self._known)
+        self._known = np.append(self._known, np.full(unasked, _NOT_ASKED, dtype=np.int8))
+        for number in set(numbers[self._known[numbers] == _NOT_ASKED].tolist()):
+            self._known[number] = self._rule(self._numbering.distinct[number])
+        answers: npt.NDArray[np.int8] = self._known[numbers]
+        return answers
 
 
 def repeating(values: Iterable[V], text: Callable[[V], str | None]) -> pa.StringArray:
     """`text` of each value as a column, called once for each distinct one."""
     numbering = Numbering[V]()
     numbers = numbering.of(values)
-    texts = pa.array(map(text, numbering.values()), pa.string())
+    texts = pa.array(map(text, numbering.distinct), pa.string())
     return texts.take(pa.array(numbers))

@@ -17,7 +17,7 @@ import pyarrow as pa
 from msgspec import structs
 
 from toolkit.errors import HwprofError
-from toolkit.ingest import kineto_trust
+from toolkit.ingest import heap, kineto_trust
 from toolkit.ingest.columns import LATEST_NS
 from toolkit.ingest.inflate import ahead, blocks, head
 from toolkit.ingest.json_chunks import EventArray
@@ -41,9 +41,6 @@ _BASE_REACH = 128
 _TS = re.compile(rb'"ts"\s*:\s*(\d+)')
 # Microseconds since the epoch have had 16 digits since 2001; Kineto's bases keep theirs under 15.
 EPOCH_DIGITS = 16
-# glibc gives freed memory back to the system at once until a larger block has been freed; then it keeps it, and reading
-# takes a tenth less time. Such a block is never touched, so it costs nothing.
-_KEPT_BYTES = 8 << 20
 
 
 def matches(path: Path) -> bool:
@@ -62,7 +59,7 @@ def read(path: Path, *, trace: int, pass_name: str | None, store: StoreWriter, r
 
     Raises HwprofError naming the file where it is damaged, hostile, or no trace of PyTorch's profiler.
     """
-    bytes(_KEPT_BYTES)
+    heap.keep_freed()
     base_ns = _base_ns(path, reading)
     intake, pieces = _Intake(trace, pass_name, store), PieceReader(base_ns)
     decoder = EventDecoder()

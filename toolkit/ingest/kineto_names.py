@@ -1,21 +1,20 @@
 """The names in a Kineto trace. Millions of events share some hundred of them, so what a name says is asked once."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from toolkit.ingest.categories import CATEGORIES, kernel_category
-from toolkit.ingest.columns import Codes, Numbering
+from toolkit.ingest.columns import Answers, Codes, Numbering
 
 # A hostile trace may name every event anew.
 MOST_NAMES, MOST_LETTERS = 1 << 15, 1 << 22
 
 CATEGORY_TEXTS = pa.array(CATEGORIES, pa.string())
 _LAUNCHES_KERNEL = re.compile(r"launch\w*kernel", re.IGNORECASE)
-_NOT_ASKED = -1
 
 
 def launches_kernel(name: str) -> bool:
@@ -29,13 +28,13 @@ class Names:
     def __init__(self) -> None:
         self._numbering = Numbering[str]()
         self._texts = pa.array([], pa.string())
-        self._categories = _Answers(lambda name: CATEGORIES.index(kernel_category(name)))
-        self._launches = _Answers(launches_kernel)
+        self._categories = Answers(lambda name: CATEGORIES.index(kernel_category(name)), self._numbering)
+        self._launches = Answers(launches_kernel, self._numbering)
 
     def numbers(self, names: Sequence[str]) -> Codes:
         """The number of each name."""
         numbers = self._numbering.of(names)
-        if fresh := self._numbering.values(len(self._texts)):
+        if fresh := self._numbering.distinct[len(self._texts) :]:
             self._texts = pa.concat_arrays([self._texts, pa.array(fresh, pa.string())])
         return numbers
 
@@ -50,26 +49,8 @@ class Names:
 
     def categories(self, numbers: Codes) -> npt.NDArray[np.int8]:
         """Each kernel's category, as an index into CATEGORIES."""
-        return self._categories.of(numbers, self._texts)
+        return self._categories.of(numbers)
 
     def launch_kernels(self, numbers: Codes) -> npt.NDArray[np.bool_]:
         """Which calls put a kernel on the device."""
-        return self._launches.of(numbers, self._texts).astype(bool)
-
-
-class _Answers:
-    """A rule's answers by a name's number; the rule is asked when the first event of that name needs it."""
-
-    def __init__(self, rule: Callable[[str], int]) -> None:
-        self._rule = rule
-        self._known = np.empty(0, dtype=np.int8)
-
-    def of(self, numbers: Codes, texts: pa.StringArray) -> npt.NDArray[np.int8]:
-        if len(texts) > len(self._known):
-            unasked = np.full(len(texts), _NOT_ASKED, dtype=np.int8)
-            unasked[: len(self._known)] = self._known
-            self._known = unasked
-        for number in set(numbers[self._known[numbers] == _NOT_ASKED].tolist()):
-            self._known[number] = self._rule(texts[number].as_py())
-        answers: npt.NDArray[np.int8] = self._known[numbers]
-        return answers
+        return self._launches.of(numbers).astype(bool)

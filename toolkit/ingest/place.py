@@ -3,7 +3,7 @@
 from importlib.resources import files
 from pathlib import Path
 
-from toolkit.ingest.store import connect
+from toolkit.ingest.store import allow_more, connect
 
 
 def place(folder: Path) -> None:
@@ -15,6 +15,7 @@ def place(folder: Path) -> None:
     sql = files(__package__).joinpath("place.sql").read_text(encoding="utf-8")
     try:
         with connect(folder) as connection:
+            allow_more(connection)
             connection.sql(sql).write_parquet(str(partial), compression="zstd")
         partial.replace(path)
     finally:

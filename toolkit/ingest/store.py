@@ -6,6 +6,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toolkit import schema
+from toolkit.ingest import heap
 from toolkit.ingest.limits import ANALYSIS_DISK, ANALYSIS_MEMORY
 
 ARROW_TYPES = {
@@ -37,11 +39,10 @@ NUMBER_ENCODINGS = {
     table: {column.name: "DELTA_BINARY_PACKED" for column in columns if column.type == "BIGINT"}
     for table, columns in schema.TABLES.items()
 }
-# What counts as communication wherever a figure says so: the kernels of NCCL and RCCL. (The category of that name also
-# holds all-reduces that frameworks bring themselves.)
-COLLECTIVES = "CREATE MACRO is_collective(name) AS contains(lower(name), 'nccl') OR contains(lower(name), 'rccl')"
 # Row groups of at most this size compress well and are quick to scan; two of them, one being written, are in memory.
 GROUP_ROWS, GROUP_BYTES = 1 << 16, 1 << 26
+# What joins and sorts take before they spill to the disk; each thread that scans has row groups of its own in memory.
+USUAL_MEMORY, MOST_THREADS = 80_000_000, 4
 
 
 class StoreWriter:
@@ -149,20 +150,28 @@ def text_of(path: Path) -> str:
 def _bounds() -> dict[str, str | bool | int | float | list[str]]:
     """Settings by which a store that strangers' data filled cannot take all memory, nor all of the disk."""
     return {
-        "memory_limit": f"{ANALYSIS_MEMORY.value()}B",
+        "memory_limit": f"{min(USUAL_MEMORY, ANALYSIS_MEMORY.value())}B",
+        "threads": min(os.cpu_count() or 1, MOST_THREADS),
         "max_temp_directory_size": f"{ANALYSIS_DISK.value()}B",
         "temp_directory": str(Path(tempfile.gettempdir(), f"hwprof-{uuid.uuid4().hex}")),
     }
 
 
 def connect(folder: Path) -> duckdb.DuckDBPyConnection:
-    """A DuckDB connection with one view a table of `schema.TABLES`, and `is_collective(name)` of a kernel's name.
+    """A DuckDB connection with one view a table of `schema.TABLES`, and what rules.sql says of them.
 
     A table that the store lacks is there, empty; a column that it lacks, being older, is there and NULL throughout.
     """
+    heap.return_freed()
     connection = duckdb.connect(config=_bounds())
-    connection.execute(";".join([COLLECTIVES, *(_view(table, folder) for table in schema.TABLES)]))
+    rules = files(__package__).joinpath("rules.sql").read_text(encoding="utf-8")
+    connection.execute(";".join([*(_view(table, folder) for table in schema.TABLES), rules]))
     return connection
+
+
+def allow_more(connection: duckdb.DuckDBPyConnection) -> None:
+    """Lets the connection use ANALYSIS_MEMORY rather than what is usual: not every query can be done by spilling."""
+    connection.execute(f"SET memory_limit = '{ANALYSIS_MEMORY.value()}B'")
 
 
 def _view(table: str, folder: Path) -> str:

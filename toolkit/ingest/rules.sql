@@ -1,0 +1,20 @@
+-- What several analyses rely on, said once.
+
+-- A kernel of NCCL or RCCL, by its name: what counts as communication wherever a figure says so. (The category of that name
+-- also holds all-reduces that frameworks bring themselves.)
+CREATE MACRO is_collective(name) AS contains(lower(name), 'nccl') OR contains(lower(name), 'rccl');
+
+-- The steps that the framework marked: PyTorch's ProfilerStep#n, or an annotation to which TensorFlow or JAX gave a step's
+-- number. What marks a step within another one is part of that one.
+CREATE VIEW marked_steps AS
+WITH numbered AS (
+    SELECT trace, coalesce(step_num, regexp_extract(name, '\d+$')::INTEGER) AS step,
+        ts_ns AS host_start_ns, ts_ns + dur_ns AS host_end_ns,
+        max(ts_ns + dur_ns) OVER (
+            PARTITION BY trace ORDER BY ts_ns, dur_ns DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ) AS reached_ns
+    FROM slices
+    WHERE kind IN ('op', 'annotation') AND dur_ns IS NOT NULL
+        AND (step_num IS NOT NULL OR starts_with(name, 'ProfilerStep#') AND regexp_matches(name, '^ProfilerStep#\d{1,9}$'))
+)
+SELECT * EXCLUDE (reached_ns) FROM numbered WHERE reached_ns IS NULL OR host_end_ns > reached_ns;
