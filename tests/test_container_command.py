@@ -154,7 +154,8 @@ def test_limits_that_an_engine_cannot_give_are_left_out_and_named() -> None:
     assert values(command, "--pids-limit") == ["70"]
     assert not {"--memory", "--memory-swap", "--cpuset-cpus"} & set(command)
     assert containers.unlimited(container) == (
-        "rootless podman 5.4.0 cannot limit memory, processors here: cgroup v2 is not delegated."
+        "rootless podman 5.4.0 cannot limit memory, processors here: those controllers of cgroup v2 are not delegated "
+        "to it."
     )
     assert containers.unlimited(containers.settle(DOCKER, IMAGE, RunSpec(), gpus=(), variables={})) is None
 

@@ -109,24 +109,11 @@ def caged(engine: Engine, image: images.Image, **settings: Any) -> Container:
     return containers.settle(engine, image, RunSpec(**settings), gpus=(), variables={})
 
 
-def kept(container: Container, folder: Path, code: str, *, timeout_s: int = 600, grace_s: int = 0) -> dict[str, Any]:
+def kept(container: Container, folder: Path, code: str) -> dict[str, Any]:
     """How a keeper says that a container with Python on `code` in it ended."""
-    command = containers.command(
-        container, name=(name := f"hwprof-test-{os.getpid()}"), folder=folder, inside=["-c", code]
-    )
-    order = keeper.Order(
-        str(container.engine),
-        container.engine.program,
-        name,
-        command,
-        str(folder),
-        container.lend_to,
-        timeout_s,
-        grace_s,
-    )
-    (folder / "container.json").write_text(json.dumps(order._asdict()))
-    arguments = [sys.executable, "-m", "toolkit.capture.keeper", folder / "container.json"]
-    with subprocess.Popen(arguments, stdin=subprocess.PIPE) as process:
+    name = f"hwprof-test-{os.getpid()}"
+    words = containers.keep(container, name=name, folder=folder, inside=["-c", code], place=folder)
+    with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
         process.wait(PATIENCE_S)
     assert left(container.engine, name) == []
     return dict(json.loads((folder / "outcome.json").read_text()))
@@ -420,10 +407,13 @@ def test_a_container_that_someone_stops_ends_in_order(engine: Engine, tmp_path: 
     assert left(engine, name) == []
 
 
-def test_a_container_that_hangs_is_ended_from_outside(engine: Engine, image: images.Image, tmp_path: Path) -> None:
+def test_a_container_that_hangs_is_ended_from_outside(
+    engine: Engine, image: images.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A first process that heeds neither its time limit nor any signal."""
     code = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: signal.pause()"
-    ended = kept(caged(engine, image), tmp_path, code, timeout_s=1)
+    monkeypatch.setattr(containers, "GRACE_S", 0)
+    ended = kept(caged(engine, image, timeout_s=1), tmp_path, code)
     assert ended["status"] == "timed_out"
     assert ended["reason"] == "it ran past timeout_s=1 and did not end by itself"
 

@@ -1,15 +1,21 @@
-"""What the launcher settles before anything starts, and the order of what it launched."""
+"""What the launcher settles before anything starts, that it waits for nothing forever, and the order of launches."""
 
 import json
 import os
+import sys
 from datetime import datetime
 from pathlib import Path
 
+import psutil
 import pytest
 
-from toolkit.capture import runs
+from tests.test_cli import hwprof
+from toolkit.capture import launch, runs, supervise, venvs
 from toolkit.capture.launch import visible
+from toolkit.capture.runtime import Runtime, Wish
 from toolkit.capture.samplers.nvml import Gpu, Presence
+from toolkit.errors import BAD_INPUT
+from toolkit.spec import RunSpec
 
 PRESENCE = Presence(tuple(Gpu(number, f"GPU {number}", f"GPU-{number}abc", None) for number in range(4)), "580", None)
 
@@ -41,3 +47,50 @@ def test_runs_stand_in_the_order_in_which_they_were_launched(tmp_path: Path, *, 
         os.utime(tmp_path / name / "spec.json", (moment, moment) if not recorded else (0, 0))
     assert [folder.name[16:] for folder in runs.folders(tmp_path)] == ["sooner", "later"]
     assert runs.find(tmp_path, "last").name.endswith("later")
+
+
+@pytest.mark.parametrize("runtime", ["local", "auto", "docker"])
+def test_a_driver_that_is_too_old_is_refused_before_anything_is_made(
+    runtime: str, driver: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line with both CUDA versions, the driver's own and the one to install, whatever it was to run in."""
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(driver))
+    monkeypatch.setenv("NVML_STUB_DRIVER", "535.54.03")
+    monkeypatch.setenv("NVML_STUB_CUDA", "12020")
+    answer = hwprof("run", "--runs", tmp_path / "runs", "--set=framework=torch", f"--set=runtime={runtime}")
+    assert answer.returncode == BAD_INPUT
+    assert answer.stderr.splitlines()[-1] == (
+        "hwprof: torch-cuda needs CUDA 13.0, but driver 535.54.03 runs CUDA up to 12.2. "
+        "Install NVIDIA's driver 580 or newer, or use DEVICE=cpu."
+    )
+    assert not (tmp_path / "runs").exists()
+
+
+# Stands where a worker's Python is: starts one more process in a session of its own, says both, and never ends.
+DEAF = """#!{python}
+import os, pathlib, signal, subprocess, sys
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], start_new_session=True)
+pathlib.Path(sys.argv[-1], "pids").write_text(f"{{os.getpid()}} {{child.pid}}")
+while True: signal.pause()
+"""
+
+
+def test_a_supervisor_that_hangs_is_ended_with_all_it_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past time limit and grace its launcher ends the whole tree, and says that it ran out of time."""
+    python = tmp_path / "python"
+    python.write_text(DEAF.format(python=sys.executable))
+    python.chmod(0o755)
+    worker = venvs.Worker(
+        python=python, framework="torch", variant="cpu", lock=tmp_path, lock_sha256="", fallback=None
+    )  # fmt: skip
+    spec = RunSpec(timeout_s=1, passes=("time",))
+    plan = launch.Plan(Wish(spec, "cpu", PRESENCE, (), tmp_path), Runtime("", worker, None, None, ()), ())
+    monkeypatch.setattr(supervise, "OVERDUE_S", 1)
+    (tmp_path / "raw").mkdir()
+    ended = launch.run_passes(tmp_path, plan, say=lambda _: None)
+    assert ended.status == "timed_out"
+    assert ended.reason == "time pass: it ran past timeout_s=1 and did not end by itself"
+    pids = [int(pid) for pid in (tmp_path / "raw" / "time" / "pids").read_text().split()]
+    assert len(pids) == 2
+    assert not [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]

@@ -4,15 +4,20 @@ Nothing of the caller's environment goes in but what is listed, no network, no c
 read-only root, limits, and one writable mount: the run folder, whose files are the caller's when the container is gone.
 """
 
+import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from toolkit.capture.engines import Engine
 from toolkit.capture.environment import RECORDED_VARIABLES
+from toolkit.capture.files import write_whole
 from toolkit.capture.images import Image
+from toolkit.capture.keeper import STOP_WITHIN_S, Order
 from toolkit.capture.samplers.nvml import Gpu
+from toolkit.capture.supervise import OVERDUE_S
 from toolkit.errors import FAILED, HwprofError
 from toolkit.spec import RunSpec
 
@@ -25,10 +30,11 @@ NOBODY = 65532
 CDI_DIRECTORIES = (Path("/etc/cdi"), Path("/var/run/cdi"))
 CDI_GPUS = "nvidia.com/gpu"
 YAMA = Path("/proc/sys/kernel/yama/ptrace_scope")
-# Longer than supervise needs to end worker and samplers by itself.
-STOP_WITHIN_S = 60
 # Clients put the proxies of their configuration into containers, with the passwords in their addresses.
 PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
+ORDER = "container.json"
+# Over its time limit, for supervise to end worker and samplers by itself.
+GRACE_S = OVERDUE_S
 REFUSED = "\0\r\n"
 
 
@@ -56,6 +62,7 @@ class Container(NamedTuple):
     gpus: tuple[Gpu, ...]
     variables: dict[str, str]
     data_dir: str
+    timeout_s: int
 
 
 def settle(
@@ -77,6 +84,7 @@ def settle(
         gpus=tuple(gpus),
         variables=inherited | dict(variables) | _gpu_variables(gpus),
         data_dir=spec.data_dir,
+        timeout_s=spec.timeout_s,
     )
 
 
@@ -109,7 +117,10 @@ def unlimited(container: Container) -> str | None:
     if not missing:
         return None
     what = ", ".join(name.removesuffix("_bytes") for name in missing)
-    return f"{container.engine} cannot limit {what} here: cgroup v{container.engine.cgroup_version} is not delegated."
+    version = container.engine.cgroup_version
+    return (
+        f"{container.engine} cannot limit {what} here: those controllers of cgroup v{version} are not delegated to it."
+    )
 
 
 def command(container: Container, *, name: str, folder: Path, inside: Sequence[str]) -> list[str]:
@@ -134,6 +145,26 @@ def command(container: Container, *, name: str, folder: Path, inside: Sequence[s
         *("--stop-timeout", str(STOP_WITHIN_S), "--no-healthcheck", "--entrypoint", PYTHON),
         container.image.id, *inside,
     ]  # fmt: skip
+
+
+def keep(container: Container, *, name: str, folder: Path, inside: Sequence[str], place: Path) -> list[str]:
+    """The command line that runs such a container to its end, as `keeper` describes; its order is written to `place`.
+
+    The other arguments are `command`'s.
+    """
+    order = Order(
+        engine=str(container.engine),
+        program=container.engine.program,
+        name=name,
+        command=command(container, name=name, folder=folder, inside=inside),
+        run_folder=str(folder),
+        lend_to=container.lend_to,
+        timeout_s=container.timeout_s,
+        grace_s=GRACE_S,
+    )
+    path = place / ORDER
+    write_whole(path, json.dumps(order._asdict(), indent=1))
+    return [sys.executable, "-m", "toolkit.capture.keeper", str(path)]
 
 
 def _mount(source: Path, target: Path, *options: str) -> str:

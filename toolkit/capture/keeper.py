@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from toolkit.capture.engines import last_line
 from toolkit.capture.files import give, is_full, write_whole
-from toolkit.capture.supervise import OVERDUE_S, STOP, launcher_lets_go, outcome, overdue, stopped
+from toolkit.capture.supervise import STOP, launcher_lets_go, outcome, overdue, stopped
 
 # Longer than the supervisor needs to end worker and samplers by itself.
 STOP_WITHIN_S = 60
@@ -41,7 +41,7 @@ class Order(NamedTuple):
     run_folder: str
     lend_to: int | None
     timeout_s: int
-    grace_s: int = OVERDUE_S
+    grace_s: int
 
 
 class State(NamedTuple):

@@ -11,7 +11,6 @@ import platform
 import secrets
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any, NamedTuple
 import psutil
 
 from toolkit import __version__
-from toolkit.capture import containers, datasets, keeper, runtime, supervise
+from toolkit.capture import containers, datasets, runtime, supervise
 from toolkit.capture import runs as run_folders
 from toolkit.capture.containers import DATA_FOLDER, RUN_FOLDER
 from toolkit.capture.files import is_full, write_whole
@@ -106,14 +105,16 @@ def run_passes(folder: Path, plan_: Plan, *, say: Say) -> Outcome:
 def _run_pass(folder: Path, name: str, plan_: Plan) -> Outcome:
     raw = folder / "raw" / name
     raw.mkdir()
-    # Its standard input is our hand on it: should this process die, the other end sees it close and ends the worker.
     command = _command(folder, name, plan_)
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, env=_environment(plan_), cwd=folder, start_new_session=True
-    )  # fmt: skip
     # A keeper ends a container that is overdue by itself, and may wait for the engine meanwhile.
     patience_s = supervise.OVERDUE_S if plan_.runtime.worker else 4 * supervise.OVERDUE_S
-    with _interruptible():
+    # Its standard input is our hand on it: should this process die, the other end sees it close and ends the worker.
+    with (
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, env=_environment(plan_), cwd=folder, start_new_session=True
+        ) as process,
+        _interruptible(),
+    ):
         try:
             process.wait(plan_.spec.timeout_s + patience_s)
         except subprocess.TimeoutExpired:
@@ -139,26 +140,17 @@ def _command(folder: Path, name: str, plan_: Plan) -> list[str | Path]:
     if container is None:
         raise AssertionError("a runtime is a worker's environment or a container")
     arguments = [str(RUN_FOLDER / WORKER_SPEC), name, plan_.wish.device, str(RUN_FOLDER / "raw" / name)]
-    order = keeper.Order(
-        engine=str(container.engine),
-        program=container.engine.program,
-        name=(called := f"hwprof-{folder.name}-{name}"),
-        command=containers.command(container, name=called, folder=folder, inside=[*inside, *arguments]),
-        run_folder=str(folder),
-        lend_to=container.lend_to,
-        timeout_s=plan_.spec.timeout_s,
-    )
-    path = folder / "raw" / name / "container.json"
-    write_whole(path, json.dumps(order._asdict(), indent=1))
-    return [sys.executable, "-m", "toolkit.capture.keeper", path]
+    called, place = f"hwprof-{folder.name}-{name}", folder / "raw" / name
+    return [*containers.keep(container, name=called, folder=folder, inside=[*inside, *arguments], place=place)]
 
 
 def _kill_tree(process: "subprocess.Popen[bytes]") -> None:
     """Ends what no longer ends by itself, with everything that it started in sessions of their own."""
-    tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    for each in tree:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            each.kill()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        root = psutil.Process(process.pid)
+        for each in (root, *root.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
     process.wait()
 
 

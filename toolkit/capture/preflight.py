@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from toolkit.capture import containers, keeper
+from toolkit.capture import containers
 from toolkit.capture.containers import DATA_FOLDER, RUN_FOLDER, Container
-from toolkit.capture.engines import last_line
 from toolkit.errors import FAILED, HwprofError
 
 # An image that was never run here has to be read from disk first.
@@ -29,34 +28,36 @@ def check(container: Container, runs: Path) -> dict[str, Any]:
     runs.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".probe-", dir=runs) as place:
         folder = Path(place).absolute()
-        said = _probe(container, folder)
-        try:
-            found: dict[str, Any] = json.loads((folder / "inside.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            problem = f"{container.engine} cannot run the image {container.image.reference}: {said}."
-            raise HwprofError(problem, remedy=_remedy(said), exit_code=FAILED) from error
+        _look(container, folder)
+        found = _read(folder / "inside.json")
+        if found is None:
+            reason = (_read(folder / "outcome.json") or {}).get("reason", "its keeper said nothing")
+            problem = f"{container.engine} cannot run the image {container.image.reference}: {reason}."
+            raise HwprofError(problem, remedy=_remedy(reason), exit_code=FAILED)
     _check_seen(container, found)
     return found
 
 
-def _probe(container: Container, folder: Path) -> str:
-    """Runs it to its end; how it ended, for where it left nothing."""
-    engine, name = container.engine, f"hwprof-probe-{secrets.token_hex(4)}"
-    inside = ["-m", "toolkit.capture.inside", str(RUN_FOLDER / "inside.json"), str(DATA_FOLDER)]
-    words = containers.command(container, name=name, folder=folder, inside=inside)
-    keeper.lend(folder, container.lend_to)
+def _look(container: Container, folder: Path) -> None:
+    """One container that looks around and writes what it sees; its keeper writes how it ended."""
+    words = containers.keep(
+        container._replace(timeout_s=WITHIN_S),
+        name=f"hwprof-probe-{secrets.token_hex(4)}",
+        folder=folder,
+        inside=["-m", "toolkit.capture.inside", str(RUN_FOLDER / "inside.json"), str(DATA_FOLDER)],
+        place=folder,
+    )
+    # In a session of its own, for a Ctrl-C is ours to pass on: leaving this closes the keeper's input and waits for it.
+    with subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True) as keeper:
+        keeper.wait()
+
+
+def _read(path: Path) -> dict[str, Any] | None:
     try:
-        done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=WITHIN_S,
-            check=False,
-        )  # fmt: skip
-        state = keeper.inspect(engine.program, name)
-        return str(keeper.death(str(engine), state, None, last_line(done.stderr))["reason"])
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error).removesuffix(".")
-    finally:
-        keeper.remove(engine.program, name)
-        keeper.take_back(folder, container.lend_to)
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _check_seen(container: Container, found: Mapping[str, Any]) -> None:

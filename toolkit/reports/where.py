@@ -32,7 +32,9 @@ def _limits(limits: Limits) -> str:
         ("processors", str(len(limits.processors)) if limits.processors else None),
         ("processes", str(limits.processes) if limits.processes else None),
     ]
-    return ", ".join(f"{value or 'no limit of'} {what}" for what, value in told)
+    given = [f"{value} {what}" for what, value in told if value]
+    missing = [what for what, value in told if not value]
+    return ", ".join(given) + (f", none of {', '.join(missing)}" if missing else "")
 
 
 def _gibibytes(count: int | None) -> str | None:
