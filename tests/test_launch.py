@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from tests.test_cli import hwprof
+from tests.test_run import wait_for
 from toolkit.capture import launch, runs, supervise, venvs
 from toolkit.capture.launch import visible
 from toolkit.capture.runtime import Runtime, Wish
@@ -93,4 +94,12 @@ def test_a_supervisor_that_hangs_is_ended_with_all_it_started(tmp_path: Path, mo
     assert ended.reason == "time pass: it ran past timeout_s=1 and did not end by itself"
     pids = [int(pid) for pid in (tmp_path / "raw" / "time" / "pids").read_text().split()]
     assert len(pids) == 2
-    assert not [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+    # A kill takes its moment.
+    assert wait_for(lambda: not any(_runs(pid) for pid in pids))
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
