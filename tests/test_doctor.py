@@ -17,7 +17,7 @@ import pytest
 
 from tests.test_cli import HWPROF, REPO
 from tests.test_engines import DOCKER, PODMAN, put
-from toolkit.capture import containers, doctor, venvs
+from toolkit.capture import containers, doctor, images, venvs
 from toolkit.capture.checks import host, versions
 from toolkit.capture.checks.machine import Finding, Machine, warning
 from toolkit.capture.samplers import pyspy
@@ -302,13 +302,36 @@ def test_environments_are_current_stale_or_missing(machine: Machine) -> None:
     (made / "bin" / "python").symlink_to(sys.executable)
     lock = machine.root / "containers" / "locks" / "tf-cpu.txt"
     venvs._write_stamp(made, lock)
-    torch, tensorflow = versions.environments(machine)
-    assert (torch.name, torch.state, tensorflow.found) == ("env torch-cpu", "ok", "there, of the lock as it is")
-    assert torch.found == "not there yet; the first run that needs it makes it; about 230 MB"
+    said = {finding.name: finding.found for finding in versions.environments(machine)}
+    assert said["env tf-cpu"] == "there, of the lock as it is"
+    assert said["env torch-cpu"] == "not there yet; the first run that needs it makes it; about 230 MB"
     lock.write_text(lock.read_text() + "# moved\n")
-    assert next(finding for finding in versions.environments(machine) if finding.name == "env tf-cpu").found == (
-        "of another lock or other sources; the first run that needs it makes it; about 320 MB"
-    )
+    said = {finding.name: finding.found for finding in versions.environments(machine)}
+    assert said["env tf-cpu"] == "of another lock or Python; the first run that needs it makes it; about 320 MB"
+
+
+@pytest.mark.parametrize(
+    ("tag", "says"),
+    [
+        ("{lock}-{sources}", "there, of lock and sources as they are"),
+        ("{lock}-0123456789ab", "of the lock as it is and older sources; the next run renews its last layer"),
+        ("0123456789ab-{sources}", "of another lock; the first run that needs it makes it; about 320 MB"),
+    ],
+)
+def test_images_are_told_by_lock_and_sources(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tag: str, says: str
+) -> None:
+    """By their names, of which an engine lists those it holds; podman puts its own registry before them."""
+    name = images.name(images.Recipe("tf", "cpu", machine.root))
+    lock, _, sources = name.partition(":")[2].partition("-")
+    held = f"localhost/hwprof-tf-cpu:{tag.format(lock=lock, sources=sources)}"
+    put(tmp_path, "podman", answer=PODMAN)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    machine = Machine(runs=tmp_path, root=machine.root)
+    (tmp_path / "podman").write_text(f"#!/bin/sh\necho {held}\n")
+    said = {finding.name: finding.found for finding in versions.images_there(machine)}
+    assert said["podman torch-cpu"] == "not there yet; the first run that needs it makes it; about 230 MB"
+    assert said["podman tf-cpu"] == says
 
 
 @needs_mounts

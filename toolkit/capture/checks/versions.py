@@ -17,18 +17,20 @@ SIZE = re.compile(r"([\d.]+) (MB|GB)( on disk)?")
 UNITS = {"MB": 10**6, "GB": 10**9}
 # What wheels take unpacked, of what they take to download, measured on the CPU locks; a lock that knows better says it.
 UNPACKED = 5
+ABSENT = "not there yet"
 
 
 def environments(machine: Machine) -> Iterator[Finding]:
     """Each environment that is there, and those that local runs here would make."""
     for recipe in images.recipes(machine.root):
         folder = machine.root / ".venv" / str(recipe)
-        state = venvs.state(folder, [recipe.lock])
+        name, state = f"env {recipe}", venvs.state(folder, [recipe.lock])
         if state == venvs.CURRENT:
-            yield ok(f"env {recipe}", "there, of the lock as it is")
+            yield ok(name, "there, of the lock as it is")
         elif state == venvs.STALE or recipe.variant == _variant(machine):
+            says = "of another lock or Python" if state == venvs.STALE else ABSENT
             # without an engine, local environments are what `make profile` takes
-            yield _wanting(f"env {recipe}", state, recipe, folder.parent, needed=not machine.engines)
+            yield _wanting(name, says, recipe, folder.parent, needed=not machine.engines)
 
 
 def images_there(machine: Machine) -> Iterator[Finding]:
@@ -36,23 +38,23 @@ def images_there(machine: Machine) -> Iterator[Finding]:
     for number, engine in enumerate(machine.engines):
         held = _held(engine)
         for recipe in images.recipes(machine.root):
-            name = f"{engine.name} {recipe}"
-            older = [reference for reference in held if reference.startswith(f"{recipe.repository}:")]
-            if images.name(recipe) in held:
-                yield ok(name, f"there, of lock and sources as they are{_and_older(older)}")
-            elif older or (number == 0 and recipe.variant == _variant(machine)):
-                state = venvs.STALE if older else venvs.MISSING
-                yield _wanting(name, state, recipe, _data(engine), needed=number == 0)
+            name, current = f"{engine.name} {recipe}", images.name(recipe)
+            lock = current.rpartition("-")[0]
+            if current in held:
+                yield ok(name, "there, of lock and sources as they are")
+            elif any(reference.startswith(lock) for reference in held):
+                yield ok(name, "of the lock as it is and older sources; the next run renews its last layer")
+            elif any(reference.startswith(f"{recipe.repository}:") for reference in held):
+                yield _wanting(name, "of another lock", recipe, _data(engine), needed=number == 0)
+            elif number == 0 and recipe.variant == _variant(machine):
+                yield _wanting(name, ABSENT, recipe, _data(engine), needed=True)
 
 
-def _wanting(name: str, state: str, recipe: Recipe, place: Path | None, *, needed: bool) -> Finding:
+def _wanting(name: str, says: str, recipe: Recipe, place: Path | None, *, needed: bool) -> Finding:
     """What is not there is made by the first run that needs it, if there is room."""
-    says = {venvs.STALE: "of another lock or other sources", venvs.MISSING: "not there yet"}[state]
-    found = f"{says}; the first run that needs it makes it{venvs.size(recipe.lock)}"
-    free = _free(place)
-    room = _unpacked_bytes(recipe.lock)
+    free, room = _free(place), _unpacked_bytes(recipe.lock)
     if room is None or free is None or free >= room:
-        return ok(name, found)
+        return ok(name, f"{says}; the first run that needs it makes it{venvs.size(recipe.lock)}")
     found = f"{says}, takes {size(room)}, and {place} has {size(free)} free"
     return (problem if needed else warning)(name, found, "Free some space there.")
 
@@ -79,10 +81,6 @@ def _held(engine: Engine) -> list[str]:
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PATIENCE_S, check=False)
     # podman shows what was built here as localhost/NAME
     return [line.removeprefix("localhost/") for line in done.stdout.splitlines()]
-
-
-def _and_older(references: list[str]) -> str:
-    return f"; {len(references) - 1} of others too" if len(references) > 1 else ""
 
 
 def _data(engine: Engine) -> Path | None:
