@@ -66,6 +66,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("step", "INTEGER", "from the marks, likewise"),
         Column("phase", "VARCHAR", "from the marks, likewise"),
         Column("step_num", "BIGINT", "on an annotation that marks a step: the number that the framework gave it"),
+        Column("op", "VARCHAR", "operator, with its scope, that the event itself says it is of; NULL where not told"),
+        Column("module", "VARCHAR", "compiled module that the event itself says it is of; NULL where not told"),
     ),
     "lines": (
         TRACE,

@@ -10,11 +10,12 @@ from msgspec import Struct, convert, structs
 from toolkit.analyses import identities, runner
 from toolkit.analyses.cautions import Caution, cautions
 from toolkit.analyses.device_time import DeviceTime, device_time
-from toolkit.analyses.kernel_attribution import KernelAttribution, kernel_attribution
+from toolkit.analyses.kernel_attribution import KernelAttribution
 from toolkit.analyses.memory import MemorySeries, memory_series
 from toolkit.analyses.operators import OperatorTime, operator_times
 from toolkit.analyses.step_parts import StepParts, step_parts
 from toolkit.analyses.streams import Launches, StreamIdle, launches, stream_idle
+from toolkit.analyses.told_kernels import kernels_by
 
 TOP_OPERATORS = 20
 TOP_FRAMES = 20
@@ -142,7 +143,7 @@ def analyse(connection: duckdb.DuckDBPyConnection, path: str | None = None) -> l
     rows = {name: _rows(connection, name) for name in ("kernels", "stacks", "allocations", "segments")}
     told = _of(cautions(connection))
     devices, streams = _of(_devices(connection)), _of(stream_idle(connection))
-    launched, attributed = _of(launches(connection)), _of(kernel_attribution(connection))
+    launched, attributed = _of(launches(connection)), _of(kernels_by(connection))
     steps, operators = _of(step_parts(connection)), _of(operator_times(connection))
     series = _of(memory_series(connection))
     for trace in devices.keys() | steps.keys():

@@ -21,8 +21,9 @@ from toolkit.ingest.store import StoreWriter
 from toolkit.ingest.xplane_clock import Clock, clock_of
 from toolkit.ingest.xplane_events import Plane
 from toolkit.ingest.xplane_file import LINES, PLANES, File, Span
+from toolkit.ingest.xplane_hlo import hlo_of
 from toolkit.ingest.xplane_intake import Line, Surveyed
-from toolkit.ingest.xplane_names import TASK_ENVIRONMENT
+from toolkit.ingest.xplane_names import METADATA_PLANE, TASK_ENVIRONMENT
 from toolkit.ingest.xplane_schema import parse
 from toolkit.ingest.xplane_wire import DamageError
 
@@ -61,7 +62,8 @@ def read(path: Path, *, trace: int, pass_name: str | None, store: StoreWriter, r
             found = _survey(file, file.whole)
         except DamageError as error:
             found = _whole_part(path, file, error, reading)
-        intake = xplane_intake.Intake(trace, pass_name, found.clock, store)
+        hlo = hlo_of(message for _, (message, _) in found.planes if message.name == METADATA_PLANE)
+        intake = xplane_intake.Intake(trace, pass_name, found.clock, hlo, store)
         for span, (message, lines) in found.planes:
             try:
                 intake.take(file, Plane(message), lines)

@@ -27,13 +27,16 @@ class Coded(NamedTuple):
 
 def combined(function: Callable[..., Any], *columns: Coded) -> Coded:
     """What the function says of each row's values together, called once for every combination that there is."""
-    combination = np.zeros(len(columns[0].codes), np.int64)
+    codes = np.zeros(len(columns[0].codes), np.int64)
     found: list[tuple[Any, ...]] = [()]
     for column in columns:
-        joined, combination = np.unique(combination * len(column.values) + column.codes, return_inverse=True)
-        places = [divmod(code, len(column.values)) for code in joined.tolist()]
+        if len(column.values) > 1:
+            joined, codes = np.unique(codes * len(column.values) + column.codes, return_inverse=True)
+            places = [divmod(code, len(column.values)) for code in joined.tolist()]
+        else:
+            places = [(place, 0) for place in range(len(found))]
         found = [(*found[before], column.values[code]) for before, code in places]
-    return Coded(combination, [function(*values) for values in found])
+    return Coded(codes, [function(*values) for values in found])
 
 
 def distinct(rows: Int64s, values: npt.NDArray[Any], length: int) -> Coded:

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from toolkit.ingest.directions import DIRECTIONS, Directions
 from toolkit.ingest.xplane_clock import Int64s, place_ns
-from toolkit.ingest.xplane_coded import Coded
+from toolkit.ingest.xplane_coded import Coded, distinct
 from toolkit.ingest.xplane_file import Events
 from toolkit.ingest.xplane_schema import tags_of
 from toolkit.ingest.xplane_wire import DamageError, Messages
@@ -20,6 +21,7 @@ Codes = npt.NDArray[np.int8]
 
 # 26 days. An event further from its line's start, or longer, is damage; and sums of such stay within int64.
 MOST_PS = 2**61
+INT64_MAX = 2**63 - 1
 
 _EVENT = tags_of("XEvent")
 _STAT = tags_of("XStat")
@@ -38,6 +40,7 @@ class Plane:
         # The last stands for every number that the plane does not name.
         self.names: list[str | None] = [*(self.events[id_].name for id_ in self._ids.tolist()), None]
         self.name_texts = pa.array(self.names, pa.string())
+        self._directions = Directions(name for name in self.names if name)
         self._codes_by: dict[Callable[[str], int], Codes] = {}
         self._stats = message.stats
 
@@ -62,6 +65,10 @@ class Plane:
         for place in np.unique(names[known[names] < 0]).tolist():
             known[place] = code(self.names[place] or "")
         return known[names]
+
+    def direction(self, name: str) -> int:
+        """The direction of training of an operator, as far as its scope says: a position in `DIRECTIONS`."""
+        return DIRECTIONS.index(self._directions.of(name))
 
     def shared_text(self, code: int, stat_name: str) -> str | None:
         """A stat that all events of one of `names` share; None where not told."""
@@ -159,6 +166,12 @@ class Stats:
         return self._spread(
             where, np.where(self._tags[where] == _STAT["double_value"], values.view(np.float64), values)
         )
+
+    def numbers(self, name: str) -> Coded:
+        """The stat as an integer, for one of few values; None where not told."""
+        column = self.integers(name, least=-INT64_MAX)
+        known = np.flatnonzero(np.asarray(column.is_valid()))
+        return distinct(known, np.asarray(column.drop_null()), self._length)
 
     def texts(self, name: str) -> Coded:
         """The stat as text; None where not told or empty."""

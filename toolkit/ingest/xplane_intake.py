@@ -16,6 +16,7 @@ from toolkit.ingest.trust import Causality, Finding
 from toolkit.ingest.xplane_clock import Clock
 from toolkit.ingest.xplane_events import Batch, Plane, batch_of
 from toolkit.ingest.xplane_file import File, Window
+from toolkit.ingest.xplane_hlo import Hlo
 from toolkit.ingest.xplane_lines import LineFigures
 
 FORMAT = "xplane"
@@ -38,8 +39,8 @@ class Surveyed(NamedTuple):
 class Intake:
     """Appends planes' events to the store, and at the end what there is to say about the trace as a whole."""
 
-    def __init__(self, trace: int, pass_name: str | None, clock: Clock, store: StoreWriter) -> None:
-        self._trace, self._pass_name, self._clock, self._store = trace, pass_name, clock, store
+    def __init__(self, trace: int, pass_name: str | None, clock: Clock, hlo: Hlo, store: StoreWriter) -> None:
+        self._trace, self._pass_name, self._clock, self._hlo, self._store = trace, pass_name, clock, hlo, store
         self._causality = Causality()
         self._lines: list[dict[str, Any]] = []
         self._gpus: set[str] = set()
@@ -67,7 +68,7 @@ class Intake:
     def _take_batch(self, batch: Batch, line: Any, gpu: str | None) -> None:
         stream = xplane_names.stream_of(line.name)
         if gpu and stream:
-            work = xplane_rows.device_slices(batch)
+            work = xplane_rows.device_slices(batch, self._hlo.scopes)
             self._counts["kernels"] += int(np.count_nonzero(work.kinds == xplane_names.KERNEL))
             xplane_trust.worked(self._causality, work)
             self._append("slices", work.columns(), device=gpu, stream=stream)
@@ -75,7 +76,7 @@ class Intake:
             memory = xplane_rows.is_memory(batch)
             if memory.any():
                 self._append("allocations", xplane_rows.allocations(batch.take(memory)))
-            slices = xplane_rows.host_slices(batch.take(~memory))
+            slices = xplane_rows.host_slices(batch.take(~memory), self._hlo.scopes)
             xplane_trust.launched(self._causality, slices)
             self._append("slices", slices.columns(), thread=f"{line.id}:{line.name}")
         else:
@@ -108,6 +109,8 @@ class Intake:
         yield Finding("unusable_time", untimed, message)
         message = f"{unread} events are of lines that are not analysed, neither streams nor host threads."
         yield Finding("other_lines", unread, message, untrusted=False)
+        message = f"{self._hlo.unreadable} compiled modules cannot be read: their operators go by XLA's names."
+        yield Finding("unreadable_module", self._hlo.unreadable, message, untrusted=False)
         if self._clock.start_ns is None and self._clock.first_line_ns is None:
             message = "The trace does not tell when it was taken: its times are its own clock's."
             yield Finding("no_epoch", 1, message, untrusted=False)

@@ -35,6 +35,8 @@ _OP = re.compile(r"[\w.][\w.\\/>-]*:(?!__inference_)[A-Z_]\w*|EagerLocalExecute:
 _PROFILERS_OWN = "ThreadpoolListener::"
 _GPU_ALLOCATOR = re.compile(r"GPU_(\d+)_bfc|gpu_async_(\d+)")
 _HOST_ALLOCATOR = re.compile(r"cpu|host", re.IGNORECASE)
+_DETAILS = re.compile(r"#[^#]*#")
+_XLA_OWN = re.compile(r"(?:XlaModule|Thunk):")
 _DETAIL_BYTES = re.compile(r"\bsize:(\d{1,18})\b")
 
 # XLA's own category of an HLO instruction -> ours, by the first word found. What is not here (custom calls run other
@@ -115,6 +117,28 @@ def device_category(kind: int, name: str | None, hlo_category: str | None) -> st
         return KINDS[kind] if kind in {MEMCPY, MEMSET} else None
     found = (category for pattern, category in _HLO_CATEGORIES if pattern.search(hlo_category or ""))
     return next(found, None) or kernel_category(name or "")
+
+
+def instruction_scope(prefix: str | None, name: str | None, hlo_op: str | None) -> str | None:
+    """The framework's name for an XLA instruction, else XLA's own; None for what is none.
+
+    XLA's annotations tell what all names of a module begin with once, as `prefix`.
+    """
+    return ("/".join(part for part in (prefix, name) if part) or hlo_op) if hlo_op else None
+
+
+def operator_of(instruction: str | None, *told: str | None) -> str | None:
+    """The operator that an event says it is of: the XLA instruction's, else what `tf_op` or an annotation tells.
+
+    TensorFlow's annotations nest, the innermost last, each followed by what it knows of itself (`a/b:MatMul#shape=…#`).
+    """
+    if instruction:
+        return instruction
+    for text in filter(None, told):
+        operators = [part for part in _DETAILS.sub("", text).split("::") if part and not _XLA_OWN.match(part)]
+        if operators:
+            return operators[-1].removesuffix(":")
+    return None
 
 
 def allocator_device(allocator: str | None) -> str | None:

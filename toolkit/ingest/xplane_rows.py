@@ -7,8 +7,10 @@ import numpy as np
 import pyarrow as pa
 
 from toolkit.ingest import xplane_names
+from toolkit.ingest.directions import DIRECTIONS
 from toolkit.ingest.xplane_coded import Coded, combined
 from toolkit.ingest.xplane_events import Batch, Bools, Codes, Stats
+from toolkit.ingest.xplane_hlo import Scopes
 from toolkit.ingest.xplane_names import DEVICE_ANNOTATION, LAUNCH, MEMCPY, MEMORY, MEMSET, OP
 
 Columns = dict[str, Any]
@@ -21,8 +23,12 @@ _DETAIL_KINDS = {
     "memfree_details": DEVICE_ANNOTATION,
     "memoryresidency_details": DEVICE_ANNOTATION,
 }
-_DEVICE_STATS = (*_DETAIL_KINDS, "hlo_category", "correlation_id")
-_HOST_STATS = ("correlation_id", "step_num", "hlo_op")
+_PROGRAM = "program_id"
+_ORIGIN_STATS = (
+    "tf_op", "annotation", "kernel_annotation", "prefix", "name", "hlo_op", "hlo_module", _PROGRAM,
+)  # fmt: skip
+_DEVICE_STATS = (*_DETAIL_KINDS, *_ORIGIN_STATS, "hlo_category", "correlation_id")
+_HOST_STATS = (*_ORIGIN_STATS, "correlation_id", "step_num")
 _MEMORY_STATS = (
     "allocator_name", "allocation_bytes", "addr", "bytes_allocated", "bytes_reserved", "fragmentation", "tf_op",
 )  # fmt: skip
@@ -49,15 +55,15 @@ class Slices:
         }
 
 
-def device_slices(batch: Batch) -> Slices:
-    """A stream's events: kernels, copies and sets with their launch's correlation, category and bytes."""
+def device_slices(batch: Batch, scopes: Scopes) -> Slices:
+    """A stream's events: kernels, copies and sets with their launch's correlation, category, bytes and operator."""
     stats = Stats(batch, _DEVICE_STATS)
     kinds = batch.by_name(xplane_names.device_kind)
     for detail, kind in _DETAIL_KINDS.items():
         kinds[stats.told(detail)] = kind
     details = combined(_bytes_of, stats.texts("memcpy_details"), stats.texts("memset_details"))
     more = {"category": _categories(batch, kinds, stats), "bytes": details.array(pa.int64())}
-    return Slices(batch, kinds, _correlation(stats), more)
+    return Slices(batch, kinds, _correlation(stats), more | _origin(stats, _operators(stats, scopes)))
 
 
 def _bytes_of(copied: str | None, set_: str | None) -> int | None:
@@ -74,13 +80,41 @@ def _categories(batch: Batch, kinds: Codes, stats: Stats) -> pa.StringArray:
     return combined(category, every, names, stats.texts("hlo_category")).array(pa.string())
 
 
-def host_slices(batch: Batch) -> Slices:
+def host_slices(batch: Batch, scopes: Scopes) -> Slices:
     """A thread's events: operators, annotations, launches, Python frames; a step's marker with its number."""
     kinds = batch.by_name(xplane_names.host_kind)
     stats = Stats(batch, _HOST_STATS)
     kinds[stats.told("hlo_op")] = OP
     kinds[stats.told("correlation_id")] = LAUNCH
-    return Slices(batch, kinds, _correlation(stats), {"step_num": stats.integers("step_num")})
+    places = np.flatnonzero(kinds == OP)
+    directions = np.zeros(len(batch), np.int8)
+    directions[places] = batch.plane.by_name(batch.plane.direction, batch.codes[places])
+    more: Columns = {"step_num": stats.integers("step_num")}
+    if batch.plane.stat_id("hlo_op") is not None:
+        operators = _operators(stats, scopes)
+        told = operators.mapped(lambda name: batch.plane.direction(name or ""))
+        directions = np.where(kinds == OP, np.maximum(directions, np.array(told.values)[told.codes]), 0)
+        more |= _origin(stats, operators)
+    more["category"] = pa.array(DIRECTIONS, pa.string()).take(pa.array(directions))
+    return Slices(batch, kinds, _correlation(stats), more)
+
+
+def _operators(stats: Stats, scopes: Scopes) -> Coded:
+    """What each event says it is of; an instruction that has no name of the framework's gets it from its module."""
+
+    def scope(prefix: str | None, name: str | None, hlo_op: str | None, program: int | None) -> str | None:
+        known = scopes.get((program or 0, hlo_op or "")) if not (prefix or name) else None
+        return known or xplane_names.instruction_scope(prefix, name, hlo_op)
+
+    instruction = combined(
+        scope, *(stats.texts(name) for name in ("prefix", "name", "hlo_op")), stats.numbers(_PROGRAM)
+    )
+    told = (stats.texts(name) for name in ("tf_op", "annotation", "kernel_annotation"))
+    return combined(xplane_names.operator_of, instruction, *told)
+
+
+def _origin(stats: Stats, operators: Coded) -> Columns:
+    return {"op": operators.array(pa.string()), "module": stats.texts("hlo_module").array(pa.string())}
 
 
 def _correlation(stats: Stats) -> pa.Int64Array:

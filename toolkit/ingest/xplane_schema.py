@@ -70,6 +70,12 @@ MESSAGES = {
         "child_id": (6, "int64[]"),
     },
     "XStatMetadata": {"id": (1, "int64"), "name": (2, "string"), "description": (3, "string")},
+    # Of XLA's compiled modules (xla/service/hlo.proto), what names instructions.
+    "HloProto": {"hlo_module": (1, "HloModule")},
+    "HloModule": {"computations": (3, "HloComputation[]")},
+    "HloComputation": {"instructions": (2, "HloInstruction[]")},
+    "HloInstruction": {"name": (1, "string"), "metadata": (7, "OpMetadata")},
+    "OpMetadata": {"op_name": (2, "string")},
 }
 # Of these fields a message has one, also where its value is 0.
 ONE_OF = {"XStat": {name for name in MESSAGES["XStat"] if name.endswith("_value")}}
