@@ -53,6 +53,19 @@ def test_jax_s_operators_on_a_cpu_are_those_of_xla(recorded: duckdb.DuckDBPyConn
     assert rows(recorded, "SELECT count(*) FROM warnings") == [(0,)]
 
 
+def test_jax_s_operators_on_a_cpu_have_the_scopes_of_their_module(recorded: duckdb.DuckDBPyConnection) -> None:
+    """JAX's own names come from the compiled module that the trace carries, and tell training's directions."""
+    query = (
+        "SELECT op, category, count(*) FROM slices WHERE kind = 'op' AND name IN ('ynn_fusion.2', 'dot') GROUP BY ALL"
+    )
+    assert rows(recorded, f"{query} ORDER BY op") == [
+        ("jit(train_step)/jvp(dense)/dot_general", "forward", len(STEPS)),
+        ("jit(train_step)/transpose(jvp(dense))/transpose", "backward", len(STEPS)),
+    ]
+    directions = "SELECT category, count(*) FROM slices WHERE kind = 'op' AND module = 'jit_train_step' GROUP BY ALL"
+    assert dict(rows(recorded, directions)) == {"forward": 16, "backward": 20, "optimizer": 8}
+
+
 def test_a_step_within_a_step_is_no_step_of_its_own(tmp_path: Path) -> None:
     """Keras's callback and a loop of one's own may both mark the same step: the outer one counts."""
     events = [

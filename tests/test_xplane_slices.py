@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.stores import rows
-from tests.xplane_traces import RICH, START_NS, event, plane, read, space, start
+from tests.xplane_traces import RICH, event, plane, read, space, start
 from toolkit.ingest import xplane_names
 from toolkit.ingest.xplane_schema import message_class
 
@@ -99,23 +99,3 @@ def test_an_event_without_a_name_has_none(tmp_path: Path) -> None:
     del made.event_metadata[0]
     connection = read(space(made.SerializeToString(), start()), tmp_path)
     assert rows(connection, "SELECT name FROM slices ORDER BY ts_ns") == [(None,), ("b",)]
-
-
-def test_allocations_are_the_allocator_s_own_account(tmp_path: Path) -> None:
-    """Device by the allocator's name; a reservation of 0 beside memory in use is not told; no slice is made of them."""
-    told = {"allocation_bytes": 512, "addr": 140_113_245_896_704, "bytes_allocated": 2_048, "bytes_reserved": 0}
-    more = {"fragmentation": 0.25, "tf_op": "&dense/MatMul"}
-    events = [
-        event("MemoryAllocation", 1_000, allocator_name="&GPU_3_bfc", **told, **more),
-        event(
-            "MemoryDeallocation", 2_000, allocator_name="mklcpu", **(told | {"bytes_reserved": 4_096}), tf_op="(null)"
-        ),
-        event("MemoryDeallocation", 3_000, allocator_name="somebody's", fragmentation=0),
-    ]
-    connection = read(space(plane("/host:CPU", {"1:main": events}), start()), tmp_path)
-    assert rows(connection, "SELECT * EXCLUDE (trace, pass_name) FROM allocations ORDER BY ts_ns") == [
-        (START_NS + 1, "3", "GPU_3_bfc", "alloc", 512, told["addr"], 2_048, None, "dense/MatMul", 0.25, None, None),
-        (START_NS + 2, "cpu", "mklcpu", "free", 512, told["addr"], 2_048, 4_096, None, None, None, None),
-        (START_NS + 3, None, "somebody's", "free", None, None, None, None, None, 0.0, None, None),
-    ]
-    assert rows(connection, "SELECT count(*) FROM slices") == [(0,)]

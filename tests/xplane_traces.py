@@ -35,7 +35,7 @@ def stat(names: dict[str, int], name: str, value: Any) -> Any:
     return made
 
 
-def event(name: str, offset_ps: int = 0, duration_ps: int = 0, **stats: Any) -> dict[str, Any]:
+def event(name: str, offset_ps: int = 0, duration_ps: int = 0, /, **stats: Any) -> dict[str, Any]:
     """An event to come, for `plane`."""
     return {"name": name, "offset_ps": offset_ps, "duration_ps": duration_ps, "stats": stats}
 

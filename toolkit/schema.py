@@ -118,6 +118,11 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("fragmentation", "DOUBLE", "free bytes outside the largest free block over free bytes, as BFC tells"),
         Column("thread", "VARCHAR", "process/thread that asked for it, as text; NULL where not told"),
         Column("frame", "VARCHAR", "Python function (file:line) that asked for it, the user's own where told"),
+        Column("requested_bytes", "BIGINT", "what was asked for of the block; NULL where not told"),
+        Column("available_bytes", "BIGINT", "what the allocator may still give after it; NULL where not told"),
+        Column("peak_in_use_bytes", "BIGINT", "most in use since the process began, as the allocator tells"),
+        Column("region", "VARCHAR", "what kind of memory the operator wanted, as TensorFlow tells"),
+        Column("shape", "VARCHAR", "shape of the tensor, as TensorFlow tells"),
     ),
     "segments": (
         TRACE,

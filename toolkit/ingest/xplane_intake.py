@@ -73,12 +73,12 @@ class Intake:
             xplane_trust.worked(self._causality, work)
             self._append("slices", work.columns(), device=gpu, stream=stream)
         elif xplane_names.is_host(batch.plane.name):
-            memory = xplane_rows.is_memory(batch)
+            memory, thread = xplane_rows.is_memory(batch), f"{line.id}:{line.name}"
             if memory.any():
-                self._append("allocations", xplane_rows.allocations(batch.take(memory)))
+                self._append("allocations", xplane_rows.allocations(batch.take(memory)), thread=thread)
             slices = xplane_rows.host_slices(batch.take(~memory), self._hlo.scopes)
             xplane_trust.launched(self._causality, slices)
-            self._append("slices", slices.columns(), thread=f"{line.id}:{line.name}")
+            self._append("slices", slices.columns(), thread=thread)
         else:
             self._counts["unread"] += len(batch)
 

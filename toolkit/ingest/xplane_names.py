@@ -35,7 +35,7 @@ _OP = re.compile(r"[\w.][\w.\\/>-]*:(?!__inference_)[A-Z_]\w*|EagerLocalExecute:
 _PROFILERS_OWN = "ThreadpoolListener::"
 _GPU_ALLOCATOR = re.compile(r"GPU_(\d+)_bfc|gpu_async_(\d+)")
 _HOST_ALLOCATOR = re.compile(r"cpu|host", re.IGNORECASE)
-_DETAILS = re.compile(r"#[^#]*#")
+_DETAILS = re.compile(r"#[^#]*#(?:::)?")
 _XLA_OWN = re.compile(r"(?:XlaModule|Thunk):")
 _DETAIL_BYTES = re.compile(r"\bsize:(\d{1,18})\b")
 
@@ -135,7 +135,8 @@ def operator_of(instruction: str | None, *told: str | None) -> str | None:
     if instruction:
         return instruction
     for text in filter(None, told):
-        operators = [part for part in _DETAILS.sub("", text).split("::") if part and not _XLA_OWN.match(part)]
+        parts = (part for piece in _DETAILS.split(text) for part in piece.split("::"))
+        operators = [part for part in parts if part and not _XLA_OWN.match(part)]
         if operators:
             return operators[-1].removesuffix(":")
     return None

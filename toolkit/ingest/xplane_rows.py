@@ -31,6 +31,7 @@ _DEVICE_STATS = (*_DETAIL_KINDS, *_ORIGIN_STATS, "hlo_category", "correlation_id
 _HOST_STATS = (*_ORIGIN_STATS, "correlation_id", "step_num")
 _MEMORY_STATS = (
     "allocator_name", "allocation_bytes", "addr", "bytes_allocated", "bytes_reserved", "fragmentation", "tf_op",
+    "requested_bytes", "bytes_available", "peak_bytes_in_use", "region_type", "shape",
 )  # fmt: skip
 
 
@@ -147,4 +148,9 @@ def allocations(batch: Batch) -> Columns:
         "reserved_bytes": stats.integers("bytes_reserved", least=1),
         "fragmentation": stats.doubles("fragmentation"),
         "op": stats.texts("tf_op").mapped(_told).array(pa.string()),
+        "requested_bytes": stats.integers("requested_bytes"),
+        "available_bytes": stats.integers("bytes_available"),
+        "peak_in_use_bytes": stats.integers("peak_bytes_in_use"),
+        "region": stats.texts("region_type").mapped(_told).array(pa.string()),
+        "shape": stats.texts("shape").array(pa.string()),
     }
