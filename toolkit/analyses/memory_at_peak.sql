@@ -12,24 +12,24 @@
 -- bytes: their sum
 WITH levels AS MATERIALIZED (FROM @memory_levels),
 peaks AS (
-    SELECT series, max_by(event, (in_use_bytes, -event)) AS peak_event, max(in_use_bytes) AS peak_bytes
+    SELECT series, arg_max(event, in_use_bytes::HUGEINT * 1099511627776 - event) AS peak_event,
+        max(in_use_bytes) AS peak_bytes
     FROM levels WHERE in_use_bytes IS NOT NULL GROUP BY series
     -- the addresses and sizes of all blocks, or of none
     HAVING count(*) FILTER (action IN ('alloc', 'free') AND (address IS NULL OR bytes IS NULL)) = 0
 ),
-lives AS (
-    SELECT *, lead(event) OVER (PARTITION BY series, address ORDER BY event) AS next_event
-    FROM levels WHERE action IN ('alloc', 'free')
+latest AS (
+    SELECT series, max(event) AS event FROM levels JOIN peaks USING (series)
+    WHERE action IN ('alloc', 'free') AND event <= peak_event GROUP BY series, address
 ),
 alive AS (
-    SELECT lives.* FROM lives JOIN peaks USING (series)
-    WHERE action = 'alloc' AND event <= peak_event AND coalesce(next_event > peak_event, true)
+    SELECT levels.* FROM levels SEMI JOIN latest USING (series, event) WHERE action = 'alloc'
 ),
 -- Blocks that a snapshot holds and whose allocation its history does not reach.
 held AS (
     SELECT DISTINCT series, blocks.address, blocks.requested_bytes AS bytes, frame
     FROM blocks JOIN (SELECT DISTINCT trace, device, series FROM levels WHERE basis = 'placed') USING (trace, device)
-    ANTI JOIN lives USING (series, address)
+    ANTI JOIN (FROM levels WHERE action IN ('alloc', 'free')) USING (series, address)
 ),
 operators AS (
     SELECT trace, thread, name, ts_ns, ts_ns + dur_ns AS end_ns FROM slices

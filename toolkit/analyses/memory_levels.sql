@@ -22,26 +22,38 @@
 -- frame: Python frame that asked for the block; NULL where not told
 -- op: operator that asked for the block; NULL where not told
 -- thread: process/thread that asked for it; NULL where not told
-WITH numbered AS (
+WITH counted AS (
+    SELECT trace, device, allocator, count(*) AS events, count(in_use_bytes) = count(*) AS told
+    FROM allocations WHERE action <> 'oom' GROUP BY trace, device, allocator
+),
+known AS (
+    SELECT counted.*, row_number() OVER (ORDER BY trace, device, allocator) AS series,
+        CASE WHEN device = 'cpu' AND format = 'kineto' THEN 'growth' ELSE 'total' END AS basis_if_told
+    FROM counted JOIN (SELECT trace, format FROM traces) USING (trace)
+),
+numbered AS (
     -- events of one moment stand in the order in which the trace tells them
     SELECT *, row_number() OVER () AS place FROM allocations
 ),
 changes AS (
-    SELECT *,
-        row_number() OVER (PARTITION BY trace, device, allocator ORDER BY ts_ns NULLS LAST, place) AS event,
-        count(*) OVER (PARTITION BY trace, device, allocator) AS events,
-        CASE action WHEN 'alloc' THEN bytes WHEN 'free' THEN -bytes ELSE 0 END::HUGEINT AS change,
+    SELECT numbered.*, series, events, told, basis_if_told,
+        row_number() OVER (PARTITION BY series ORDER BY ts_ns NULLS LAST, place) AS event,
+        CASE action WHEN 'alloc' THEN bytes WHEN 'free' THEN -bytes ELSE 0 END AS change,
         CASE
             WHEN action IN ('segment_alloc', 'segment_map') THEN bytes
             WHEN action IN ('segment_free', 'segment_unmap') THEN -bytes
             ELSE 0
-        END::HUGEINT AS reserved_change
-    FROM numbered WHERE action <> 'oom'
+        END AS reserved_change
+    FROM numbered JOIN known ON numbered.trace = known.trace
+        AND numbered.device IS NOT DISTINCT FROM known.device
+        AND numbered.allocator IS NOT DISTINCT FROM known.allocator
+    WHERE action <> 'oom'
 ),
 -- What is in use at the end by the history, against what the segments hold.
 last_by_history AS (
     SELECT trace, device, address, arg_max(action, event) AS action
-    FROM changes WHERE action IN ('alloc', 'free') AND address IS NOT NULL GROUP BY ALL
+    FROM changes SEMI JOIN segments USING (trace, device)
+    WHERE action IN ('alloc', 'free') AND address IS NOT NULL GROUP BY trace, device, address
 ),
 contradicted AS (
     SELECT DISTINCT trace, device FROM last_by_history LEFT JOIN blocks USING (trace, device, address)
@@ -56,41 +68,29 @@ summed AS (
     SELECT changes.*, in_use_end, reserved_end,
         sum(change) OVER so_far AS net, sum(change) OVER whole AS net_end,
         sum(reserved_change) OVER so_far AS reserved_net, sum(reserved_change) OVER whole AS reserved_net_end
-    FROM changes LEFT JOIN ends USING (trace, device)
-    WINDOW whole AS (PARTITION BY trace, device, allocator),
-        so_far AS (PARTITION BY trace, device, allocator ORDER BY event ROWS UNBOUNDED PRECEDING)
+    FROM changes LEFT JOIN ends USING (trace, device) WHERE NOT told
+    WINDOW whole AS (PARTITION BY series), so_far AS (PARTITION BY series ORDER BY event ROWS UNBOUNDED PRECEDING)
 ),
-based AS (
-    SELECT *,
-        CASE
-            WHEN count(in_use_bytes) OVER whole = events
-                THEN CASE WHEN device = 'cpu' AND format = 'kineto' THEN 'growth' ELSE 'total' END
-            WHEN in_use_end IS NOT NULL AND in_use_end - net_end + least(min(net) OVER whole, 0) >= 0 THEN 'placed'
-            ELSE 'relative'
-        END AS basis
-    FROM summed JOIN (SELECT trace, format FROM traces) USING (trace)
-    WINDOW whole AS (PARTITION BY trace, device, allocator)
+placed AS (
+    SELECT *, in_use_end IS NOT NULL AND in_use_end - net_end + least(min(net) OVER whole, 0) >= 0 AS is_placed
+    FROM summed WINDOW whole AS (PARTITION BY series)
 ),
 levels AS (
-    SELECT *,
-        CASE basis
-            WHEN 'placed' THEN in_use_end - net_end + net
-            WHEN 'relative' THEN net
-            ELSE in_use_bytes
-        END AS in_use_after,
-        coalesce(reserved_bytes, reserved_end - reserved_net_end + reserved_net) AS reserved_after
-    FROM based
+    SELECT trace, pass_name, device, allocator, series, basis_if_told AS basis, event, events, ts_ns,
+        in_use_bytes, reserved_bytes, change, reserved_change, action, bytes, address, frame, op, thread
+    FROM changes WHERE told
+    UNION ALL
+    SELECT trace, pass_name, device, allocator, series, CASE WHEN is_placed THEN 'placed' ELSE 'relative' END,
+        event, events, ts_ns,
+        -- beyond 64 bits is unknown
+        TRY_CAST(CASE WHEN is_placed THEN in_use_end - net_end + net ELSE net END AS BIGINT),
+        TRY_CAST(coalesce(reserved_bytes, reserved_end - reserved_net_end + reserved_net) AS BIGINT),
+        change, reserved_change, action, bytes, address, frame, op, thread
+    FROM placed
 )
-SELECT trace, pass_name, device, allocator,
-    dense_rank() OVER (ORDER BY trace, device, allocator) AS series, basis, event, events, ts_ns,
-    -- beyond 64 bits is unknown
-    TRY_CAST(in_use_after AS BIGINT) AS in_use_bytes, TRY_CAST(reserved_after AS BIGINT) AS reserved_bytes,
-    action, bytes, address, frame, op, thread
-FROM levels
+SELECT * EXCLUDE (change, reserved_change) FROM levels
 UNION ALL
-SELECT trace, pass_name, device, allocator,
-    dense_rank() OVER (ORDER BY trace, device, allocator), basis, 0, events, ts_ns,
-    TRY_CAST(in_use_after - change AS BIGINT), TRY_CAST(reserved_after - reserved_change AS BIGINT),
+SELECT trace, pass_name, device, allocator, series, basis, 0, events, ts_ns,
+    TRY_CAST(in_use_bytes::HUGEINT - change AS BIGINT), TRY_CAST(reserved_bytes::HUGEINT - reserved_change AS BIGINT),
     NULL, NULL, NULL, NULL, NULL, NULL
 FROM levels WHERE event = 1
-ORDER BY trace, device, allocator, event

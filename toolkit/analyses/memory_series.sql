@@ -13,32 +13,35 @@
 -- reserved_bytes: what the allocator had got from the driver or the system; NULL where not told
 -- is_peak: the first moment at which most was in use; nowhere true where in_use_bytes is unknown throughout
 WITH levels AS MATERIALIZED (FROM @memory_levels),
+spans AS (
+    SELECT series, min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, count(ts_ns) = count(*) AND last_ns > first_ns AS timed,
+        arg_max(event, in_use_bytes::HUGEINT * 1099511627776 - event) AS peak_event
+    FROM levels GROUP BY series
+),
 hundredths AS (
-    SELECT *,
+    SELECT series, event, in_use_bytes, reserved_bytes,
         CASE
-            WHEN max(ts_ns) OVER whole > min(ts_ns) OVER whole AND count(ts_ns) OVER whole = events + 1
-                THEN (ts_ns - min(ts_ns) OVER whole)::HUGEINT * 100 // (max(ts_ns) OVER whole - min(ts_ns) OVER whole + 1)
+            WHEN timed THEN (ts_ns - first_ns)::HUGEINT * 100 // (last_ns - first_ns + 1)
             ELSE event::HUGEINT * 100 // (events + 1)
         END AS hundredth
-    FROM levels
-    WINDOW whole AS (PARTITION BY series)
+    FROM levels JOIN spans USING (series) WHERE events > 400
 ),
 extremes AS (
-    -- of equals, the first
+    -- of equals, the first: a level comes before an event's number in each key
     SELECT series, unnest([
-        max_by(event, (in_use_bytes, -event)) FILTER (in_use_bytes IS NOT NULL),
-        min_by(event, (in_use_bytes, event)) FILTER (in_use_bytes IS NOT NULL),
-        max_by(event, (reserved_bytes, -event)) FILTER (reserved_bytes IS NOT NULL),
-        min_by(event, (reserved_bytes, event)) FILTER (reserved_bytes IS NOT NULL)
+        arg_max(event, in_use_bytes::HUGEINT * 1099511627776 - event),
+        arg_min(event, in_use_bytes::HUGEINT * 1099511627776 + event),
+        arg_max(event, reserved_bytes::HUGEINT * 1099511627776 - event),
+        arg_min(event, reserved_bytes::HUGEINT * 1099511627776 + event)
     ]) AS event
     FROM hundredths GROUP BY series, hundredth
 ),
-peaks AS (
-    SELECT series, max_by(event, (in_use_bytes, -event)) FILTER (in_use_bytes IS NOT NULL) AS peak_event
-    FROM levels GROUP BY series
+kept AS (
+    SELECT series, event FROM extremes
+    UNION
+    SELECT series, event FROM levels WHERE events <= 400 OR event IN (0, events)
 )
 SELECT trace, pass_name, device, allocator, basis, events, event, ts_ns, in_use_bytes, reserved_bytes,
     coalesce(event = peak_event, false) AS is_peak
-FROM levels JOIN peaks USING (series)
-WHERE events <= 400 OR event IN (0, events) OR (series, event) IN (FROM extremes)
+FROM levels SEMI JOIN kept USING (series, event) JOIN spans USING (series)
 ORDER BY series, event
