@@ -202,12 +202,20 @@ def test_the_window_is_annotated_and_nothing_else(tmp_path: Path, loop: str) -> 
     """With a window of four steps the profiler hears of four steps, and no later mark is annotated."""
     window = Window(4)
     spy, record = run(tmp_path, settings(loop), window)
-    assert window.said == ["start", "train", "train", "train", "train"]
+    assert window.said == ["start", "train", "train", "train", "train", "stop"]
     annotated = {int(name.rpartition(".")[2]) for name in spy.said if name.startswith("hwprof.")}
     steps = [line for line in record if line[0] == "mark" and line[3] == "step"]
     assert [line[1] in annotated for line in steps] == [True, True, True, True, False, False]
     after = [line for line in record if line[0] == "mark" and line[7] > steps[4][7]]
     assert not annotated & {line[1] for line in after}
+
+
+@pytest.mark.parametrize("loop", ["custom", "fit"])
+def test_the_device_has_done_the_window_s_work_when_it_ends(tmp_path: Path, loop: str) -> None:
+    """The trace is written after a wait for the device, which is compute and no profiler's time."""
+    _, record = run(tmp_path, settings(loop), Window(1))
+    after = phases(record, 1)[phases(record, 1).index("compile") :]
+    assert after[1:4] == ["profiler", "compute", "profiler"]
 
 
 def test_a_window_that_does_not_fill_is_stopped_before_the_last_evaluation(tmp_path: Path) -> None:
@@ -222,7 +230,7 @@ def test_inference_alone_is_profiled_by_requests(tmp_path: Path) -> None:
     """The window opens after the first size's untimed requests, stays open over the sizes, and is never reopened."""
     window = Window(3)
     spy, record = run(tmp_path, settings("custom", task="infer"), window)
-    assert window.said == ["start", "request", "request", "request"]
+    assert window.said == ["start", "request", "request", "request", "stop"]
     assert [said for said in spy.said if said.startswith("request")] == ["request 1"] * 4 + ["request 4"] * 4
     requests = [line[4:7] for line in record if line[0] == "mark" and line[3] == "request"]
     assert requests == [["1", None, 1], ["1", None, 2], ["4", None, 1], ["4", None, 2]]

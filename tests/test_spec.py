@@ -68,7 +68,7 @@ def test_every_field_can_be_written_on_a_command_line(spec: RunSpec) -> None:
 def test_every_profile_resolves(model: str, framework: str) -> None:
     """Each model's profile gives a spec of that model, its loop settled to the framework's own."""
     spec = resolve(None, [f"model={model}", f"framework={framework}"], profiles=PROFILES)
-    assert (spec.model, spec.loop) == (model, {"torch": "custom", "tf": "fit"}[framework])
+    assert (spec.model, spec.loop) == (model, {"torch": "custom", "tf": "fit", "jax": "custom"}[framework])
 
 
 def test_overrides_win_over_the_profile() -> None:
@@ -102,7 +102,7 @@ def test_overrides_win_over_the_profile() -> None:
         ("passes=time,profil", "Unknown passes 'profil'. Did you mean 'profile'?"),
         ("passes=", "passes is empty."),
         ("batch", "'batch' is no setting. Write name=value"),
-        ("loop=fit", "PyTorch has no loop 'fit'. Use loop=custom, or framework=tf."),
+        ("loop=fit", "PyTorch has no loop 'fit'. Use loop=custom, or framework=tf or jax."),
         ("steps=0", "Synthetic data has no end, so steps=0 never ends."),
     ],
 )

@@ -15,7 +15,7 @@ from toolkit.spec import RunSpec, check
 
 REPO = Path(__file__).parents[1]
 PATIENCE_S = 240
-LOOPS = (("torch", "custom"), ("tf", "fit"), ("tf", "custom"))
+LOOPS = (("torch", "custom"), ("tf", "fit"), ("tf", "custom"), ("jax", "custom"), ("jax", "fit"))
 
 
 class Mark(NamedTuple):

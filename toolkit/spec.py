@@ -15,7 +15,7 @@ from typing import Any
 
 from toolkit.errors import HwprofError
 
-FRAMEWORKS = ("torch", "tf")
+FRAMEWORKS = ("torch", "tf", "jax")
 FRAMEWORKS_SPELT = {"torch": "PyTorch", "tf": "TensorFlow", "jax": "JAX"}
 RUNTIMES = ("auto", "docker", "podman", "local")
 DEVICES = ("auto", "cpu", "cuda")
@@ -31,7 +31,7 @@ PRECISIONS = ("auto", "fp64", "fp32", "tf32", "bf16")
 CHANNELS_LAST = "channels_last"
 CHANNELS_FIRST = "channels_first"
 NORMALISATIONS = ("none", "cifar10")
-NATIVE_LOOP = {"torch": "custom", "tf": "fit"}
+NATIVE_LOOP = {"torch": "custom", "tf": "fit", "jax": "custom"}
 # How each framework can run a model; the first is what a matched run takes where nothing is said.
 COMPILES = {"torch": ("eager", "inductor"), "tf": ("graph", "eager", "xla"), "jax": ("xla", "eager")}
 CIFAR10_IMAGE_SIZE = 32
@@ -173,7 +173,7 @@ def check(spec: RunSpec) -> RunSpec:
     for name, item in FIELDS.items():
         _check_field(name, getattr(spec, name), item)
     if spec.framework == "torch" and spec.loop == "fit":
-        raise HwprofError("PyTorch has no loop 'fit'.", remedy="Use loop=custom, or framework=tf.")
+        raise HwprofError("PyTorch has no loop 'fit'.", remedy="Use loop=custom, or framework=tf or jax.")
     if spec.dataset == "cifar10" and (spec.image_size, spec.classes) != (CIFAR10_IMAGE_SIZE, CIFAR10_CLASSES):
         raise HwprofError(
             f"CIFAR-10 has 10 classes of 32×32 images, not {spec.classes} of {spec.image_size}×{spec.image_size}.",

@@ -39,24 +39,24 @@ class ProfilerWindow:
             self._open.begin_step(name)
 
     def end_step(self) -> None:
-        """It ended; with the window's last one the trace is written."""
-        if self._open is not None:
-            with self._record.phase("profiler"):
-                goes_on = self._open.end_step()
-            if not goes_on:
-                self._closed()
+        """It ended; with the window's last one the trace is written, once the device has done what the window asked."""
+        if self._open is None:
+            return
+        with self._record.phase("profiler"):
+            goes_on = self._open.end_step()
+        if not goes_on:
+            self._record.annotate = None
+            with self._record.phase("compute"):
+                self._workload.sync()
+            self.stop()
 
     def stop(self) -> None:
-        """Writes the trace of a window that did not fill."""
+        """Writes the trace, of a window that did not fill too."""
         if self._open is not None:
-            profiler = self._open
-            self._closed()
+            profiler, self._open = self._open, None
+            self._record.annotate = None
             with self._record.phase("profiler"):
                 profiler.stop()
-
-    def _closed(self) -> None:
-        self._open = None
-        self._record.annotate = None
 
 
 class Parts(NamedTuple):
@@ -100,6 +100,8 @@ def _train_step(parts: Parts, batches: Iterator[Any]) -> None:
         batch = next(batches)
     with parts.record.phase("host_to_device"):
         batch = parts.workload.to_device(batch)
+    # What was compiled for anything else, such as the validation, is no step's.
+    parts.workload.compiled()
     with parts.record.phase("compute") as phase:
         parts.workload.train_step(batch)
         if parts.workload.compiled():
@@ -152,6 +154,7 @@ class FitMarks:
         self._phase.end()
         self._parts.window.begin_step("train")
         self._step = self._parts.record.mark("step", "train", step=step).begin()
+        self._parts.workload.compiled()
         self._begin_phase("compute")
 
     def end_step(self) -> None:

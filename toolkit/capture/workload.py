@@ -26,10 +26,10 @@ class NativeProfiler(Protocol):
         """Tells it that a step begins: `train`, or `request` for an inference."""
 
     def end_step(self) -> bool:
-        """Tells it that the step ended; true while it goes on recording. It writes its trace when the window ends."""
+        """Tells it that the step ended; false where that was the window's last."""
 
     def stop(self) -> None:
-        """Ends recording and writes the trace of a window that did not fill."""
+        """Ends recording, of a window that did not fill too, and writes the trace. Does not wait for the device."""
 
 
 class FitHooks(Protocol):

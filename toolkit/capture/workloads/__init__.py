@@ -1,6 +1,10 @@
 """The only place that imports a framework, on use: one file a framework, named here."""
 
-MODULES = {"torch": "toolkit.capture.workloads.pytorch", "tf": "toolkit.capture.workloads.tensorflow"}
+MODULES = {
+    "torch": "toolkit.capture.workloads.pytorch",
+    "tf": "toolkit.capture.workloads.tensorflow",
+    "jax": "toolkit.capture.workloads.jax",
+}
 
 # Their sides of `toolkit.capture.probe`.
 PROBES = {
@@ -8,7 +12,16 @@ PROBES = {
     "tf": "toolkit.capture.workloads.matched.keras_probe",
 }
 
-# What each framework calls the model: torchvision.models, keras.applications; `cifar_cnn` is written out here in both.
+KERAS_ZOO = {
+    "cifar_cnn": "cifar_cnn",
+    "resnet50": "ResNet50",
+    "resnet152": "ResNet152",
+    "vgg16": "VGG16",
+    "vgg19": "VGG19",
+    "mobilenet_v2": "MobileNetV2",
+    "efficientnet_b4": "EfficientNetB4",
+}
+# What each framework calls the model: torchvision.models, keras.applications; `cifar_cnn` is written out here.
 ZOO = {
     "torch": {
         "cifar_cnn": "cifar_cnn",
@@ -20,14 +33,7 @@ ZOO = {
         "mobilenet_v2": "mobilenet_v2",
         "efficientnet_b4": "efficientnet_b4",
     },
-    "tf": {
-        "cifar_cnn": "cifar_cnn",
-        "resnet50": "ResNet50",
-        "resnet152": "ResNet152",
-        "vgg16": "VGG16",
-        "vgg19": "VGG19",
-        "mobilenet_v2": "MobileNetV2",
-        "efficientnet_b4": "EfficientNetB4",
-    },
+    "tf": KERAS_ZOO,
+    "jax": KERAS_ZOO,
 }
-ZOO_NAMES = {"torch": "torchvision.models", "tf": "keras.applications"}
+ZOO_NAMES = {"torch": "torchvision.models", "tf": "keras.applications", "jax": "keras.applications"}

@@ -65,6 +65,12 @@ def order(spec: RunSpec, epoch: int, samples: int) -> NDArray[np.int64]:
     return np.random.default_rng([spec.seed, 3, epoch]).permutation(samples)
 
 
+def requested(data: Data, batch: int) -> NDArray[np.float32]:
+    """The `batch` images [batch, height, width, 3] of an inference, in host memory and scaled."""
+    split = data.validation
+    return split.images[np.arange(batch) % len(split.images)] * data.scaling.scale - data.scaling.shift
+
+
 def _scaling(spec: RunSpec) -> Scaling:
     mean, deviation = (CIFAR10_MEAN, CIFAR10_DEVIATION) if spec.normalise == "cifar10" else ((0.0,) * 3, (1.0,) * 3)
     scale, shift = 1 / (255 * np.array(deviation)), np.array(mean) / deviation

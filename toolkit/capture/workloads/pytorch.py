@@ -71,6 +71,7 @@ class TorchWorkload:
             "threads": torch.get_num_threads(),
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "non_trainable_parameters": sum(buffer.numel() for buffer in self.model.buffers()),
+            "input_pipeline": f"DataLoader, {self._spec.loader_workers} workers",
             "train_samples": self._data.train.samples,
             "validation_samples": self._data.validation.samples,
             "layout": CHANNELS_LAST if self._channels_last else CHANNELS_FIRST,

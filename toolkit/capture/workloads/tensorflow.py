@@ -15,14 +15,17 @@ import numpy as np
 
 # TensorFlow reads it as it loads. 1 drops what it tells of itself and keeps warnings, such as a CUDA library missing.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+# So does Keras, whatever someone's own configuration says.
+os.environ["KERAS_BACKEND"] = "tensorflow"
 
 import keras
 import tensorflow as tf
 
 from toolkit.capture.record import Recorder
-from toolkit.capture.workload import Evaluation, FitHooks, NativeProfiler
-from toolkit.capture.workloads import keras_parts
-from toolkit.capture.workloads.data import Data, load
+from toolkit.capture.workload import Evaluation, NativeProfiler
+from toolkit.capture.workloads import keras_parts, tf_parts
+from toolkit.capture.workloads.data import Data, load, requested
+from toolkit.capture.workloads.keras_fit import Fitting
 from toolkit.errors import FAILED, HwprofError
 from toolkit.spec import RunSpec
 
@@ -58,8 +61,8 @@ class TensorFlowWorkload:
         self._xla = spec.compile == "xla"
         self._data: Data = load(spec)
         self.steps_per_epoch = self._data.steps
-        self._train_set = keras_parts.TrainSet(self._data, spec)
-        self._validation_set = keras_parts.validation_set(self._data, spec)
+        self._train_set: keras_parts.TrainSet = tf_parts.TrainSet(self._data, spec)
+        self._validation_set = tf_parts.validation_set(self._data, spec)
         self.model = keras_parts.model(spec)
         self._optimizer = keras_parts.optimizer(spec)
         # Or the first step is traced twice: once to make the optimizer's variables, once for good.
@@ -93,6 +96,7 @@ class TensorFlowWorkload:
             "optimizer": keras_parts.optimizer_facts(self._optimizer),
             "tf32_matmul": tf32,
             "tf32_conv": tf32,
+            "input_pipeline": "tf.data, prefetched",
             "compile": "xla" if self._xla else self._spec.compile.replace("auto", "graph"),
         }
 
@@ -144,13 +148,11 @@ class TensorFlowWorkload:
         self._validation_accuracy.reset_state()
         for batch in self._validation_set:
             self._test_function(*self.to_device(batch))
-        return self._evaluation(self._validation_loss.result(), self._validation_accuracy.result())
+        return keras_parts.evaluation(self._data, self._validation_loss.result(), self._validation_accuracy.result())
 
     def request(self, batch: int) -> Callable[[], None]:
         """One inference of `batch` images in host memory, answers back in host memory."""
-        split = self._data.validation
-        scale, shift = self._data.scaling
-        images = split.images[np.arange(batch) % len(split.images)] * scale - shift
+        images = requested(self._data, batch)
 
         def answer() -> None:
             self._predict_function(images).numpy()
@@ -178,7 +180,7 @@ class TensorFlowWorkload:
 
     def profiler(self, folder: Path) -> NativeProfiler:
         """tf.profiler by the spec's options."""
-        return keras_parts.Profiler(self._spec, folder, sync=self.sync)
+        return tf_parts.profiler(self._spec, folder)
 
     def _train(self, images: tf.Tensor, labels: tf.Tensor) -> None:
         with tf.GradientTape() as tape:
@@ -210,24 +212,13 @@ class TensorFlowWorkload:
             return 0
         return int(self._train_function.experimental_get_tracing_count())
 
-    def _evaluation(self, loss: Any, accuracy: Any) -> Evaluation:
-        return Evaluation(float(loss), float(accuracy), self._data.validation.samples)
 
-
-class FitWorkload(TensorFlowWorkload):
+class FitWorkload(Fitting, TensorFlowWorkload):
     """The same under Keras's `compile` and `fit`; fulfils `FittingWorkload`."""
 
     def __init__(self, spec: RunSpec, device: str) -> None:
         super().__init__(spec, device)
-        self.model.compile(
-            self._optimizer,
-            self._loss,
-            metrics=["accuracy"],
-            run_eagerly=spec.compile == "eager",
-            jit_compile="auto" if spec.compile == "auto" else self._xla,
-        )
-        # What "auto", Keras's default, came to: XLA beside a GPU, none without.
-        self._xla = bool(self.model.jit_compile)
+        self._xla = self._compile()
         self.model.train_step = self._counted(self.model.train_step)
         self._traced = 0
 
@@ -237,34 +228,6 @@ class FitWorkload(TensorFlowWorkload):
             self.model.fit(self._train_set.epoch(0).repeat().take(steps), verbose=0, shuffle=False)
         self.sync()
         self.compiled()
-
-    def evaluate(self) -> Evaluation:
-        """The validation set by Keras's `evaluate`, whose test function `fit` uses too."""
-        logs = self.model.evaluate(self._validation_set, verbose=0, return_dict=True)
-        return self._evaluation(logs["loss"], logs["accuracy"])
-
-    def checkpoint(self, path: Path) -> None:
-        """Model and optimizer in Keras's own format."""
-        self.model.save(path.with_suffix(".keras"))
-
-    def fit(self, hooks: FitHooks) -> None:
-        """All epochs in one `fit` that validates inside; without its progress bar. The set is in its order already."""
-        marks = _Marking(
-            hooks,
-            self._evaluation,
-            self._train_set,
-            model=self.model,
-            epochs=self._spec.epochs,
-            steps=self.steps_per_epoch,
-        )
-        self.model.fit(
-            self._train_set.epoch(1),
-            epochs=self._spec.epochs,
-            validation_data=self._validation_set,
-            callbacks=marks,
-            shuffle=False,
-            verbose=0,
-        )
 
     def _counted(self, train_step: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """Keras hides its tf.function, but Python comes through the step only while that is traced."""
@@ -277,53 +240,6 @@ class FitWorkload(TensorFlowWorkload):
 
     def _tracing_count(self) -> int:
         return self._traced
-
-
-class _Marking(keras.callbacks.CallbackList):
-    """Keras's own callbacks, with the hooks told where its loop is.
-
-    A list rather than a callback in it: for a callback that hears of each step Keras fetches the step's metrics first,
-    and so waits for the device after every step, which it does not do by default.
-    """
-
-    def __init__(
-        self,
-        hooks: FitHooks,
-        evaluation: Callable[[Any, Any], Evaluation],
-        train_set: keras_parts.TrainSet,
-        **params: Any,
-    ) -> None:
-        super().__init__(add_history=True, **params)
-        self._hooks = hooks
-        self._evaluation = evaluation
-        self._train_set = train_set
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._hooks.begin_epoch(epoch + 1)
-        self._train_set.epoch(epoch + 1)
-        super().on_epoch_begin(epoch, logs)
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        super().on_train_batch_begin(batch, logs)
-        self._hooks.begin_step(batch + 1)
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._hooks.end_step()
-        super().on_train_batch_end(batch, logs)
-
-    def on_test_begin(self, logs: Any = None) -> None:
-        super().on_test_begin(logs)
-        self._hooks.begin_validation()
-
-    def on_test_end(self, logs: Any = None) -> None:
-        self._hooks.end_validation()
-        super().on_test_end(logs)
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        super().on_epoch_end(epoch, logs)
-        logs = logs or {}
-        evaluation = self._evaluation(logs["val_loss"], logs["val_accuracy"])
-        self._hooks.end_epoch(float(logs["loss"]), evaluation)
 
 
 def _gpu_name() -> str | None:

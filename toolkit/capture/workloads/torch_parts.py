@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.profiler import ProfilerAction, ProfilerActivity, profile, schedule
+from torch.profiler import ProfilerActivity, profile, schedule
 from torch.utils.data import Dataset
 
 from toolkit.capture.workloads import ZOO
@@ -48,6 +48,7 @@ class Profiler:
 
     def __init__(self, spec: RunSpec, device: torch.device, folder: Path, *, steps: int) -> None:
         self._folder = folder
+        self._left = steps
         self._profile = profile(
             activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda"),
             schedule=schedule(wait=0, warmup=1, active=steps, repeat=1),
@@ -66,12 +67,14 @@ class Profiler:
         """Nothing: torch.profiler bounds its steps itself."""
 
     def end_step(self) -> bool:
-        """One step further; the last one of the window writes the trace."""
-        self._profile.step()
-        return self._profile.current_action is not ProfilerAction.NONE
+        """One step further; the window's last is torch's own to end, with the recording."""
+        self._left -= 1
+        if self._left:
+            self._profile.step()
+        return self._left > 0
 
     def stop(self) -> None:
-        """Writes the trace if the window was not full."""
+        """Writes the trace."""
         self._profile.stop()
 
     def _write_trace(self, profile_: profile) -> None:
@@ -95,7 +98,7 @@ def optimizer(spec: RunSpec, model: nn.Module) -> torch.optim.Optimizer:
 
 
 def optimizer_facts(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """The settings that both frameworks have, by one set of names."""
+    """The settings that all frameworks have, by one set of names."""
     group = optimizer.param_groups[0]
     beta_1, beta_2 = group.get("betas", (None, None))
     facts = {

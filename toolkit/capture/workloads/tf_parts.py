@@ -1,0 +1,80 @@
+"""What the TensorFlow workload is put together from beside Keras: tf.data pipelines and TensorFlow's profiler."""
+
+from pathlib import Path
+
+import tensorflow as tf
+
+from toolkit.capture.workloads.data import Data, Scaling, Split, order
+from toolkit.capture.workloads.step_profiler import StepProfiler
+from toolkit.spec import RunSpec
+
+HOST = "/CPU:0"
+HOST_TRACER_LEVEL = 2
+
+
+class TrainSet:
+    """The training set as a dataset of one epoch at a time, in the seed's order."""
+
+    def __init__(self, data: Data, spec: RunSpec) -> None:
+        self._spec = spec
+        self._samples = data.train.samples
+        with tf.device(HOST):
+            self._order = tf.Variable(order(spec, 0, self._samples), trainable=False)
+        # The order is read anew each time an iterator starts.
+        indices = tf.data.Dataset.range(1).flat_map(lambda _: tf.data.Dataset.from_tensor_slices(self._order))
+        counted = indices.apply(tf.data.experimental.assert_cardinality(self._samples))
+        self._batches = _batches(counted, data.train, data.scaling, spec)
+
+    def epoch(self, number: int) -> tf.data.Dataset:
+        """Its batches; asking for another epoch changes what a dataset given out before yields when it starts anew."""
+        self._order.assign(order(self._spec, number, self._samples))
+        return self._batches
+
+
+def validation_set(data: Data, spec: RunSpec) -> tf.data.Dataset:
+    """The validation set's batches in the set's own order."""
+    return _batches(tf.data.Dataset.range(data.validation.samples), data.validation, data.scaling, spec)
+
+
+def _batches(indices: tf.data.Dataset, split: Split, scaling: Scaling, spec: RunSpec) -> tf.data.Dataset:
+    """Batches of scaled float32 images [n, size, size, 3] and int64 labels [n]."""
+    with tf.device(HOST):
+        images, labels = tf.constant(split.images), tf.constant(split.labels)
+    distinct = len(split.labels)
+
+    def sample(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        place = index % distinct
+        return tf.cast(tf.gather(images, place), tf.float32) * scaling.scale - scaling.shift, tf.gather(labels, place)
+
+    samples = indices.map(sample, num_parallel_calls=tf.data.AUTOTUNE)
+    return samples.batch(spec.batch).prefetch(tf.data.AUTOTUNE)
+
+
+class _Level:
+    """An integer option as TensorFlow 2.21 takes it.
+
+    Its binding tries every value as a bool first, which an int can be, and then ignores the option with a warning that
+    it "expects an i value". This cannot be taken for a bool.
+    """
+
+    def __init__(self, value: int) -> None:
+        self._value = value
+
+    def __index__(self) -> int:
+        return self._value
+
+
+def profiler(spec: RunSpec, folder: Path) -> StepProfiler:
+    """tf.profiler by the spec's options, writing where TensorBoard's plugin looks."""
+    options = tf.profiler.experimental.ProfilerOptions(
+        host_tracer_level=_Level(HOST_TRACER_LEVEL),
+        python_tracer_level=_Level(spec.profile_stacks),
+        device_tracer_level=_Level(1),
+        delay_ms=_Level(0),
+    )
+    return StepProfiler(
+        spec.profile_steps,
+        start=lambda: tf.profiler.experimental.start(str(folder), options),
+        stop=tf.profiler.experimental.stop,
+        step=lambda name, number: tf.profiler.experimental.Trace(name, step_num=number, _r=1),
+    )
