@@ -10,7 +10,7 @@ variable "SOURCES" {
 }
 
 group "default" {
-  targets = ["torch-cpu", "torch-cuda", "tf-cpu", "tf-cuda"]
+  targets = ["torch-cpu", "torch-cuda", "tf-cpu", "tf-cuda", "jax-cpu", "jax-cuda"]
 }
 
 target "torch-cpu" {
@@ -97,6 +97,50 @@ target "tf-cuda" {
     "org.opencontainers.image.licenses" = "Apache-2.0"
     "org.opencontainers.image.revision" = REVISION
     "org.opencontainers.image.title" = "hwprof-tf-cuda"
+    "org.opencontainers.image.version" = "0.1.0"
+  }
+}
+
+target "jax-cpu" {
+  dockerfile = "containers/Dockerfile"
+  args = { FRAMEWORK = "jax", VARIANT = "cpu" }
+  tags = ["hwprof-jax-cpu:f0497be1892b-${SOURCES}"]
+  labels = {
+    "hwprof.framework" = "jax"
+    "hwprof.framework_version" = "0.10.2"
+    "hwprof.lock_sha256" = "f0497be1892b90f4b9492e93b02b5aa3dda1290588fe13a35ba6e01e0fa44719"
+    "hwprof.python" = "3.11.14"
+    "hwprof.sources" = SOURCES
+    "hwprof.variant" = "cpu"
+    "org.opencontainers.image.base.digest" = "sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d"
+    "org.opencontainers.image.base.name" = "python:3.11.14-slim-bookworm"
+    "org.opencontainers.image.licenses" = "Apache-2.0"
+    "org.opencontainers.image.revision" = REVISION
+    "org.opencontainers.image.title" = "hwprof-jax-cpu"
+    "org.opencontainers.image.version" = "0.1.0"
+  }
+}
+
+target "jax-cuda" {
+  dockerfile = "containers/Dockerfile"
+  args = { FRAMEWORK = "jax", VARIANT = "cuda" }
+  tags = ["hwprof-jax-cuda:f7116c8ad6d1-${SOURCES}"]
+  labels = {
+    "hwprof.cuda" = "13.0"
+    "hwprof.cudnn" = "9.20.0.48"
+    "hwprof.cupti" = "13.0.85"
+    "hwprof.framework" = "jax"
+    "hwprof.framework_version" = "0.10.2"
+    "hwprof.lock_sha256" = "f7116c8ad6d1d4e94729ff73e697d363ea5945410cb989ffa77d47e79a0b2bf8"
+    "hwprof.nccl" = "2.29.7"
+    "hwprof.python" = "3.11.14"
+    "hwprof.sources" = SOURCES
+    "hwprof.variant" = "cuda"
+    "org.opencontainers.image.base.digest" = "sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d"
+    "org.opencontainers.image.base.name" = "python:3.11.14-slim-bookworm"
+    "org.opencontainers.image.licenses" = "Apache-2.0"
+    "org.opencontainers.image.revision" = REVISION
+    "org.opencontainers.image.title" = "hwprof-jax-cuda"
     "org.opencontainers.image.version" = "0.1.0"
   }
 }

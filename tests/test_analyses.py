@@ -84,16 +84,17 @@ def test_the_ledger_sums_to_the_wall_time(tmp_path_factory: pytest.TempPathFacto
 
 
 def test_the_gap_between_epochs_is_split_like_the_epoch(tmp_path: Path) -> None:
-    """From the last step of an epoch to the first of the next: phases in between, and other for the rest."""
+    """From the wait after the last step of an epoch to the next one's first: phases between, other for the rest."""
     rows = [
         *TWO_STEPS,
+        mark(11, 1, "phase", "compute", 60, 61),
         mark(8, None, "epoch", "train", 100, 150, epoch=2),
         mark(9, 8, "phase", "data_wait", 101, 104, epoch=2),
         mark(10, 8, "step", "train", 105, 140, epoch=2, step=1),
     ]
     with store(tmp_path, marks=rows) as connection:
         gaps = {row["part"]: (row["ns"] // MS, row["gap_ns"] // MS) for row in runner.run(connection, "epoch_gaps")}
-    assert gaps == {"validation": (33, 45), "data_wait": (3, 45), "other": (9, 45)}
+    assert gaps == {"validation": (33, 44), "data_wait": (3, 44), "other": (8, 44)}
 
 
 def test_a_step_that_compiled_is_no_steady_step(tmp_path: Path) -> None:
@@ -101,6 +102,27 @@ def test_a_step_that_compiled_is_no_steady_step(tmp_path: Path) -> None:
     with store(tmp_path, marks=TWO_STEPS) as connection:
         whole = next(row for row in runner.run(connection, "step_times") if row["epoch"] is None)
     assert (whole["steps"], whole["compiled_steps"], whole["median_ns"]) == (1, 1, 20 * MS)
+
+
+@pytest.mark.parametrize(("wait", "window_wait"), [(0, 0), (36, 20)])
+def test_the_profiler_s_cost_counts_what_steps_left_to_the_end(tmp_path: Path, wait: int, window_wait: int) -> None:
+    """Steps that only ask for work have the waits shared out: of the epoch, and of the window of two steps."""
+    rows = [mark(0, None, "epoch", "train", 0, 400), mark(1, None, "epoch", "train", 0, 400, pass_name="profile")]
+    rows += [mark(step, 0, "step", "train", step, step + 1, step=step) for step in (1, 2, 3, 4)]
+    rows += [mark(5, 0, "phase", "compute", 6, 6 + wait)]
+    profile = {"pass_name": "profile"}
+    rows += [mark(5 + step, 1, "step", "train", 2 * step, 2 * step + 2, step=step, **profile) for step in (1, 2)]
+    rows += [mark(8, 1, "phase", "compute", 7, 7 + window_wait, **profile)]
+    rows += [mark(6 + step, 1, "step", "train", 100 * step, 100 * step + 1, step=step, **profile) for step in (3, 4)]
+    rows += [mark(11, 1, "phase", "compute", 402, 402 + wait, **profile)]
+    slices = [
+        {"trace": 0, "pass_name": "profile", "ts_ns": 0, "dur_ns": 1, "epoch": 1, "step": step} for step in (1, 2)
+    ]
+    slices = [one | {"kind": "op", "name": "add"} for one in slices]
+    with store(tmp_path, marks=rows, slices=slices) as connection:
+        (cost,) = runner.run(connection, "profiler_cost")
+    assert cost["time_median_ns"] == (1 + wait // 4) * MS
+    assert cost["profile_median_ns"] == (2 + window_wait // 2) * MS
 
 
 def test_samples_are_summed_up_by_epoch_and_for_the_whole_pass(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.workers import REPO, python
 from toolkit.capture.datasets import TEST_FILES, TRAIN_FILES
 from toolkit.capture.workloads.data import SYNTHETIC_IMAGES, Data, load
 from toolkit.errors import HwprofError
-from toolkit.spec import RunSpec
+from toolkit.spec import FRAMEWORKS, RunSpec
 
 DIGEST = """
 import hashlib, sys
@@ -59,7 +59,7 @@ def test_the_seed_decides_every_byte() -> None:
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("framework", ["torch", "tf"])
+@pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_every_framework_s_environment_makes_the_same_bytes(framework: str) -> None:
     """Each environment brings its own NumPy, and all draw the same set."""
     command = [python(framework), "-c", DIGEST, spec(seed=7).as_json()]

@@ -1,4 +1,4 @@
-"""The main job for real: both frameworks, both passes, down to the report; and workers that do not end well."""
+"""The main job for real: every framework, both passes, down to the report; and workers that do not end well."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def run(runs: Path, *settings: str, code: int = 0) -> Path:
     return max((REPO / runs).iterdir())
 
 
-@pytest.fixture(scope="module", params=["torch", "tf-fit", "tf-custom"])
+@pytest.fixture(scope="module", params=["torch", "tf-fit", "tf-custom", "jax-custom", "jax-fit"])
 def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run in each framework and loop."""
     framework, _, loop = request.param.partition("-")

@@ -111,6 +111,15 @@ def test_bad_input_gets_one_clear_line(override: str, said: str) -> None:
     assert refusal(override).startswith(said)
 
 
+@pytest.mark.parametrize("framework", ["tf", "jax"])
+@pytest.mark.parametrize("setting", ["loader_workers=2", "profile_shapes=true"])
+def test_what_only_pytorch_has_is_refused_elsewhere(framework: str, setting: str) -> None:
+    """A setting that would do nothing is an error, which says what the framework does in its place."""
+    said = refusal(f"framework={framework}", setting)
+    assert said.startswith(f"{setting} does nothing in ")
+    assert said.endswith(f"Leave {setting.partition('=')[0]} out, or use framework=torch.")
+
+
 def test_cifar10_has_one_shape() -> None:
     """The set's images have 32 pixels and ten classes; asking for others is refused, whichever is asked."""
     assert "not 10 of 64×64" in refusal("dataset=cifar10", "image_size=64")

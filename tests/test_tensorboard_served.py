@@ -1,4 +1,4 @@
-"""TensorBoard over runs of both frameworks, asked over real HTTP and looked at in a real browser."""
+"""TensorBoard over runs of every framework, asked over real HTTP and looked at in a real browser."""
 
 import contextlib
 import gzip
@@ -28,6 +28,7 @@ from tests.test_cli import HWPROF, REPO, hwprof
 from tests.test_tensorboard import free_port, hashes, make_run
 from toolkit.ingest.store import connect
 from toolkit.reports.tensorboard import build_logdir
+from toolkit.spec import FRAMEWORKS
 
 SMALL = ["model=cifar_cnn", "batch=8", "steps=4", "epochs=2", "validation_steps=1", "infer_batches=1", "threads=1"]
 SMALL += ["runtime=local"]
@@ -72,6 +73,11 @@ class Board:
                 return list(answer["runs"])
         raise AssertionError("the PyTorch plugin did not load the runs in time")
 
+    def session(self, run: str) -> str:
+        """The one profile of a run that XProf lists."""
+        (found,) = (name for name in self.ask("plugin/profile/runs") if name.startswith(f"{run}/"))
+        return str(found)
+
     def processes(self) -> list[psutil.Process]:
         """The command and all that it started, living."""
         root = psutil.Process(self.process.pid)
@@ -86,11 +92,12 @@ class Board:
 
 
 class Recorded(NamedTuple):
-    """Runs of both frameworks, and what their folders held before TensorBoard saw them."""
+    """Runs of every framework, and what their folders held before TensorBoard saw them."""
 
     runs: Path
     torch: str
     tf: str
+    jax: str
     before: dict[str, str]
 
     def folders(self) -> dict[str, str]:
@@ -100,14 +107,14 @@ class Recorded(NamedTuple):
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
-    """A small run of PyTorch and one of TensorFlow."""
+    """A small run of PyTorch, one of TensorFlow and one of JAX."""
     runs = tmp_path_factory.mktemp("runs")
-    for framework in ("torch", "tf"):
+    for framework in FRAMEWORKS:
         settings = [f"--set={setting}" for setting in (f"framework={framework}", *SMALL)]
         answer = hwprof("run", "--runs", runs, *settings)
         assert answer.returncode == 0, answer.stderr
-    torch, tf = (next(runs.glob(f"*-{framework}-*")).name for framework in ("torch", "tf"))
-    return Recorded(runs, torch, tf, hashes(runs))
+    torch, tf, jax = (next(runs.glob(f"*-{framework}-*")).name for framework in FRAMEWORKS)
+    return Recorded(runs, torch, tf, jax, hashes(runs))
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +130,7 @@ def board(recorded: Recorded) -> Iterator[Board]:
 def test_the_pytorch_plugin_reads_the_torch_run(board: Board, recorded: Recorded) -> None:
     """Its run, views, worker and span are listed; overview, operators, memory and trace hold what ran."""
     assert recorded.torch in board.torch_runs()
-    assert recorded.tf not in board.torch_runs()
+    assert not {recorded.tf, recorded.jax} & set(board.torch_runs())
     plugin, run = "plugin/pytorch_profiler", {"run": recorded.torch}
     views = board.ask(f"{plugin}/views", **run)
     assert {"Overview", "Operator", "Trace", "Memory"} <= set(views)
@@ -145,8 +152,7 @@ def test_the_pytorch_plugin_reads_the_torch_run(board: Board, recorded: Recorded
 @pytest.mark.e2e
 def test_xprof_reads_the_tensorflow_run(board: Board, recorded: Recorded) -> None:
     """Its session and tools are listed; overview, trace and operator statistics hold what ran."""
-    (session,) = board.ask("plugin/profile/runs")
-    assert session.startswith(f"{recorded.tf}/")
+    session = board.session(recorded.tf)
     tools = board.ask("plugin/profile/run_tools", run=session)
     assert {"overview_page", "trace_viewer@", "framework_op_stats", "input_pipeline_analyzer"} <= set(tools)
     (host,) = board.ask("plugin/profile/hosts", run=session, tag="overview_page")
@@ -162,10 +168,22 @@ def test_xprof_reads_the_tensorflow_run(board: Board, recorded: Recorded) -> Non
 
 
 @pytest.mark.e2e
+def test_xprof_reads_the_jax_run(board: Board, recorded: Recorded) -> None:
+    """Its overview knows the host, and its trace holds XLA's operations beside the worker's own annotations."""
+    session = board.session(recorded.jax)
+    tools = board.ask("plugin/profile/run_tools", run=session)
+    assert {"overview_page", "trace_viewer@"} <= set(tools)
+    (host,) = board.ask("plugin/profile/hosts", run=session, tag="overview_page")
+    trace = board.get("plugin/profile/data", run=session, tag="trace_viewer@", host=host["hostname"]).decode()
+    assert "hwprof.compute." in trace
+    assert "convolution" in trace
+
+
+@pytest.mark.e2e
 def test_scalars_are_served_as_the_store_has_them(board: Board, recorded: Recorded) -> None:
-    """Loss and step times of both passes of both runs come back with their values, the text with its status."""
+    """Loss and step times of both passes of all runs come back with their values, the text with its status."""
     tags = board.ask("plugin/scalars/tags")
-    for name in (recorded.torch, recorded.tf):
+    for name in (recorded.torch, recorded.tf, recorded.jax):
         with connect(recorded.runs / name) as store:
             losses = store.execute(
                 "SELECT epoch, value FROM scalars WHERE pass_name = 'time' AND name = 'train_loss' ORDER BY epoch"

@@ -34,6 +34,14 @@ NORMALISATIONS = ("none", "cifar10")
 NATIVE_LOOP = {"torch": "custom", "tf": "fit", "jax": "custom"}
 # How each framework can run a model; the first is what a matched run takes where nothing is said.
 COMPILES = {"torch": ("eager", "inductor"), "tf": ("graph", "eager", "xla"), "jax": ("xla", "eager")}
+# Settings that PyTorch alone has, and what the others do in their place.
+PYTORCH_ONLY = {
+    "loader_workers": {
+        "tf": "TensorFlow loads by tf.data, in threads of its own",
+        "jax": "JAX brings no loader: batches are made in the loop's own thread",
+    },
+    "profile_shapes": dict.fromkeys(("tf", "jax"), "its profiler knows no such option"),
+}
 CIFAR10_IMAGE_SIZE = 32
 # There are too many settings for one line.
 SETTINGS_LISTED = "`hwprof run --help` lists them all."
@@ -95,8 +103,10 @@ class RunSpec:
     seed: int = _option(0, "of data, order and initial weights", least=0)
     passes: tuple[str, ...] = _option(PASSES, "time: unprofiled; profile: under the native profiler", choices=PASSES)
     profile_steps: int = _option(20, "training steps under the profiler, from the first of epoch 1", least=1)
-    profile_memory: bool = _option(default=True, doc="record allocator events in the trace")
-    profile_shapes: bool = _option(default=False, doc="record operator input shapes in the trace")
+    profile_memory: bool = _option(
+        default=True, doc="record allocator events in the trace (torch; tf always does, jax never)"
+    )
+    profile_shapes: bool = _option(default=False, doc="record operator input shapes in the trace (torch)")
     profile_stacks: bool = _option(default=False, doc="record Python stacks in the trace")
     sample_hz: int = _option(10, "readings a second of host and GPU beside the worker", least=1)
     pyspy: bool = _option(default=False, doc="attach py-spy to the worker of the profile pass")
@@ -174,6 +184,7 @@ def check(spec: RunSpec) -> RunSpec:
         _check_field(name, getattr(spec, name), item)
     if spec.framework == "torch" and spec.loop == "fit":
         raise HwprofError("PyTorch has no loop 'fit'.", remedy="Use loop=custom, or framework=tf or jax.")
+    _check_pytorch_only(spec)
     if spec.dataset == "cifar10" and (spec.image_size, spec.classes) != (CIFAR10_IMAGE_SIZE, CIFAR10_CLASSES):
         raise HwprofError(
             f"CIFAR-10 has 10 classes of 32×32 images, not {spec.classes} of {spec.image_size}×{spec.image_size}.",
@@ -190,6 +201,16 @@ def check(spec: RunSpec) -> RunSpec:
     if not spec.passes:
         raise HwprofError("passes is empty.", remedy="Give passes=time, passes=profile or passes=time,profile.")
     return _settled(spec)
+
+
+def _check_pytorch_only(spec: RunSpec) -> None:
+    for name, instead in PYTORCH_ONLY.items():
+        value = getattr(spec, name)
+        if spec.framework in instead and value != FIELDS[name].default:
+            raise HwprofError(
+                f"{name}={shown(value)} does nothing in {FRAMEWORKS_SPELT[spec.framework]}: {instead[spec.framework]}.",
+                remedy=f"Leave {name} out, or use framework=torch.",
+            )
 
 
 def _settled(spec: RunSpec) -> RunSpec:

@@ -1,4 +1,5 @@
--- What lies between the last training step of an epoch and the first of the next, on the host.
+-- What lies between the training steps of an epoch and those of the next, on the host: from the moment when the device, which
+-- the loop waits for there, had done the last, to the start of the first.
 -- pass_name: time or profile
 -- epoch: the epoch that the gap follows
 -- part: the phases in the gap; other is what none covers
@@ -8,9 +9,15 @@ WITH steps AS (
     SELECT pass_name, epoch, min(ts_ns) AS first_ns, max(ts_ns + dur_ns) AS last_ns
     FROM marks WHERE kind = 'step' AND complete GROUP BY ALL
 ),
+waits AS (
+    SELECT marks.pass_name, marks.epoch, min(ts_ns + dur_ns) AS done_ns
+    FROM marks JOIN steps USING (pass_name, epoch)
+    WHERE kind = 'phase' AND name = 'compute' AND step IS NULL AND ts_ns >= last_ns GROUP BY ALL
+),
 gaps AS (
-    SELECT this.pass_name, this.epoch, this.last_ns AS from_ns, next.first_ns AS to_ns
+    SELECT this.pass_name, this.epoch, coalesce(done_ns, this.last_ns) AS from_ns, next.first_ns AS to_ns
     FROM steps AS this JOIN steps AS next ON next.pass_name = this.pass_name AND next.epoch = this.epoch + 1
+    LEFT JOIN waits ON waits.pass_name = this.pass_name AND waits.epoch = this.epoch
 ),
 phases AS (
     SELECT gaps.pass_name, gaps.epoch, marks.name AS part, sum(marks.dur_ns)::BIGINT AS ns

@@ -28,7 +28,7 @@ class Epoch(Struct, frozen=True, kw_only=True):
 
 
 class Gap(Struct, frozen=True, kw_only=True):
-    """From the last training step of `epoch` to the first of the next: `parts_ns` sums to `gap_ns` exactly."""
+    """From `epoch`'s last training step, done, to the first of the next: `parts_ns` sums to `gap_ns` exactly."""
 
     pass_name: str
     epoch: int
@@ -68,7 +68,7 @@ class Training(Struct, frozen=True, kw_only=True):
 
 
 class ProfilerCost(Struct, frozen=True, kw_only=True):
-    """Median step under the profiler over median step without it; the profiled window's own steps."""
+    """A step under the profiler over a step without it, waits for the device shared out; the profiled window's own."""
 
     time_median_ns: Ns
     profile_median_ns: Ns

@@ -16,7 +16,7 @@ steps AS (
     WHERE kind = 'step' AND complete GROUP BY ALL
 ),
 waits AS (
-    SELECT marks.pass_name, marks.epoch, max(ts_ns + dur_ns) AS done_ns
+    SELECT marks.pass_name, marks.epoch, min(ts_ns + dur_ns) AS done_ns
     FROM marks JOIN steps USING (pass_name, epoch)
     WHERE kind = 'phase' AND name = 'compute' AND step IS NULL AND ts_ns >= last_ns GROUP BY ALL
 )

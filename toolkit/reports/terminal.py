@@ -100,7 +100,10 @@ def _throughput(spec: RunSpec, summary: Summary) -> Iterable[Text]:
     if later:
         samples = spec.batch * sum(entry.steps for entry in later) * 1e9 / sum(entry.ns for entry in later)
         which = "epoch 1" if later[0].epoch == 1 else "after epoch 1"
-        line = Text.assemble((f"{samples:,.0f} samples/s", "bold"), f" in training, {which}, the device waited for")
+        step = milliseconds(sum(entry.ns for entry in later) // sum(entry.steps for entry in later))
+        line = Text.assemble(
+            (f"{samples:,.0f} samples/s", "bold"), f" in training, {step} ms a step, {which}, the device waited for"
+        )
         compiled = sum(entry.compiled_steps for entry in later)
         yield line.append(f" · {compiled} steps compiled" if compiled else "")
 
