@@ -92,9 +92,11 @@ def configure(spec: RunSpec, device: str) -> None:
         _limit_threads(spec.threads)
     try:
         jax.devices()
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:
+        # Where it sees no device file, JAX 0.10.2 asserts, without a word.
+        reason = " ".join(str(error).split())[:200] or "it finds no device of NVIDIA's"
         raise HwprofError(
-            f"JAX {jax.__version__} cannot use the GPU that the driver shows: {' '.join(str(error).split())[:200]}.",
+            f"JAX {jax.__version__} cannot use the GPU that the driver shows: {reason}.",
             remedy="See `nvidia-smi` for the driver's CUDA version, or use device=cpu.",
             exit_code=FAILED,
         ) from error
