@@ -128,7 +128,7 @@ def test_eager_is_eager(tmp_path: Path) -> None:
 def test_python_calls_are_in_the_trace_where_asked_for(tmp_path: Path, *, stacks: bool) -> None:
     """JAX's own default records them; ours does on request."""
     work(tmp_path, small("jax", "custom", profile_stacks=stacks), "profile")
-    assert (b"to_device" in trace(tmp_path)) == stacks
+    assert (b" to_device" in trace(tmp_path)) == stacks
 
 
 def test_xprof_sees_the_steps(tmp_path: Path) -> None:

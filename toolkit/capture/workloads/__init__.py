@@ -10,6 +10,7 @@ MODULES = {
 PROBES = {
     "torch": "toolkit.capture.workloads.matched.torch_probe",
     "tf": "toolkit.capture.workloads.matched.keras_probe",
+    "jax": "toolkit.capture.workloads.matched.jax_probe",
 }
 
 KERAS_ZOO = {

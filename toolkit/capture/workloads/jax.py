@@ -61,10 +61,12 @@ class JaxWorkload:
         self.model = keras_parts.model(spec)
         self._optimizer = keras_parts.optimizer(spec)
         self._optimizer.build(self.model.trainable_variables)
+        # Its variables are the first step's to take over, the learning rate too.
+        self._optimizer_facts = keras_parts.optimizer_facts(self._optimizer)
         self._loss = keras_parts.loss(spec)
         self._zero = jnp.zeros((), keras.config.floatx())
         trainable, non_trainable = self._variables()
-        self._state = State(trainable, non_trainable, _values(self._optimizer.variables), self._nought())
+        self.state = State(trainable, non_trainable, _values(self._optimizer.variables), self._nought())
         self._samples = 0
         self._train_function = self._function(self._train, donate_argnums=0)
         self._test_function = self._function(self._test)
@@ -77,7 +79,7 @@ class JaxWorkload:
             **keras_parts.model_facts(self._spec, self.model),
             "train_samples": self._data.train.samples,
             "validation_samples": self._data.validation.samples,
-            "optimizer": keras_parts.optimizer_facts(self._optimizer),
+            "optimizer": self._optimizer_facts,
             "compile": "xla" if self._xla else "eager",
         }
 
@@ -128,13 +130,13 @@ class JaxWorkload:
     def train_step(self, batch: Any) -> None:
         """Forward, backward, update."""
         images, labels = batch
-        self._state = self._train_function(self._state, images, labels)
+        self.state = self._train_function(self.state, images, labels)
         self._samples += len(labels)
 
     def train_loss(self) -> float:
         """Mean cross-entropy a sample since last asked; NaN where nothing was trained."""
-        mean = float(self._state.loss_sum) / self._samples if self._samples else float("nan")
-        self._state = self._state._replace(loss_sum=self._nought())
+        mean = float(self.state.loss_sum) / self._samples if self._samples else float("nan")
+        self.state = self.state._replace(loss_sum=self._nought())
         self._samples = 0
         return mean
 
@@ -148,7 +150,18 @@ class JaxWorkload:
 
     def checkpoint(self, path: Path) -> None:
         """Model and optimizer state by NumPy; JAX has no format of its own."""
-        np.savez(path, *jax.device_get(jax.tree.leaves(self._state)))
+        np.savez(path, *jax.device_get(jax.tree.leaves(self.state)))
+
+    def store_weights(self) -> None:
+        """Gives the model's variables the state's arrays; the next step takes their memory over."""
+        variables = [*self.model.trainable_variables, *self.model.non_trainable_variables]
+        for variable, array in zip(variables, [*self.state.trainable, *self.state.non_trainable], strict=True):
+            variable.assign(array)
+
+    def take_weights(self) -> None:
+        """Gives the state the arrays of the model's variables."""
+        trainable, non_trainable = self._variables()
+        self.state = self.state._replace(trainable=trainable, non_trainable=non_trainable)
 
     def _warm_up_batches(self, steps: int) -> Iterator[jax_parts.Batch]:
         """`steps` batches of epoch 0's order, going round it where it is shorter."""
@@ -166,7 +179,7 @@ class JaxWorkload:
 
     def _weights(self) -> tuple[Arrays, Arrays]:
         """The trainable ones and the others, as they are now."""
-        return self._state.trainable, self._state.non_trainable
+        return self.state.trainable, self.state.non_trainable
 
     def _variables(self) -> tuple[Arrays, Arrays]:
         return _values(self.model.trainable_variables), _values(self.model.non_trainable_variables)
