@@ -1,5 +1,6 @@
 """What a supervisor and a keeper say of ends that nobody told them of, and how they are asked to end."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from tests.test_cli import REPO
 from toolkit.capture import supervise
-from toolkit.capture.keeper import State, death
+from toolkit.capture.keeper import Order, State, death
 from toolkit.spec import RunSpec
 
 # A process that adopts orphans, as the first one of a container does, and leaves none of them as a zombie.
@@ -83,6 +84,17 @@ def test_a_container_s_death(
     """Its supervisor's own words count, but for a stop that nobody asked for; then the engine's; then its client's."""
     said = death("docker 9", state, own, "last words")
     assert (said["status"], said["reason"]) == (status, reason)
+
+
+def test_a_keeper_that_cannot_work_says_so(tmp_path: Path) -> None:
+    """A program that is not there, or a folder that cannot be lent: the outcome is failed, and no traceback."""
+    order = Order("docker 9", "/no/such", "name", ["/no/such", "run"], str(tmp_path), None, 60, 0)
+    (tmp_path / "container.json").write_text(json.dumps(order._asdict()))
+    command = [sys.executable, "-m", "toolkit.capture.keeper", tmp_path / "container.json"]
+    done = subprocess.run(command, cwd=REPO, stdin=subprocess.PIPE, capture_output=True, text=True, check=False)
+    ended = json.loads((tmp_path / "outcome.json").read_text())
+    assert (done.returncode, done.stderr, ended["status"]) == (1, "", "failed")
+    assert ended["reason"] == "its keeper cannot work: [Errno 2] No such file or directory: '/no/such'"
 
 
 def test_a_file_stops_a_pass_as_a_signal_does(tmp_path: Path) -> None:

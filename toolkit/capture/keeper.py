@@ -58,6 +58,22 @@ def main(path: Path) -> int:
     order = Order(**json.loads(path.read_text(encoding="utf-8")))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     let_go = launcher_lets_go()
+    try:
+        ended = _keep(order, path, let_go)
+    except OSError as error:
+        # a file system that does not know owners, a program that went away: the pass says so, and nothing runs
+        ended = outcome("failed", f"its keeper cannot work: {error}")
+        remove(order.program, order.name)
+    with contextlib.suppress(OSError):
+        take_back(Path(order.run_folder), order.lend_to)
+    # On a full disk the exit code has to do.
+    with contextlib.suppress(OSError):
+        write_whole(path.with_name("outcome.json"), json.dumps(ended))
+    return int(ended["exit_code"])
+
+
+def _keep(order: Order, path: Path, let_go: threading.Event) -> dict[str, Any]:
+    """Runs the container to its end, however that comes; what outcome.json is to say."""
     lend(Path(order.run_folder), order.lend_to)
     log = path.with_suffix(".log")
     with log.open("wb") as words:
@@ -68,13 +84,8 @@ def main(path: Path) -> int:
     if state is None and (path.parent / "worker.log").exists():
         _end_without_engine(path.parent)
     remove(order.program, order.name)
-    take_back(Path(order.run_folder), order.lend_to)
     said = last_line(log.read_text(encoding="utf-8", errors="replace"))
-    ended = _outcome(order, path.parent, state, ending, said)
-    # On a full disk the exit code has to do.
-    with contextlib.suppress(OSError):
-        write_whole(path.with_name("outcome.json"), json.dumps(ended))
-    return int(ended["exit_code"])
+    return _outcome(order, path.parent, state, ending, said)
 
 
 def lend(folder: Path, uid: int | None) -> None:

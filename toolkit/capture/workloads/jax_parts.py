@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import keras
 import numpy as np
+from keras.src.backend.common import dtypes
 from numpy.typing import NDArray
 
 from toolkit.capture.record import Recorder
@@ -88,6 +89,9 @@ def configure(spec: RunSpec, device: str) -> None:
     """
     for name, value in _settings(spec, device).items():
         jax.config.update(name, value)
+    if spec.precision == "fp64":
+        # On JAX, Keras 3.15.1 has its means and batch norms in float32 whatever they are given, by this table.
+        dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
     if spec.threads:
         _limit_threads(spec.threads)
     try:
