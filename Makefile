@@ -9,6 +9,7 @@
 ##   make test                                     every test; runs frameworks, takes minutes
 ##   make lint                                     style, types, layers and the Dockerfile
 ##   make check                                    lint and the quick tests: before every commit
+##   make fuzz MINUTES=10                          break the importers by chance: coverage-guided, on Linux x86-64
 ##   make docs                                     the reference pages of docs/ anew from the code
 ##   make lock                                     pins and hashes anew from containers/locks/*.in
 ##   make clean                                    remove environments and caches; recorded runs stay
@@ -16,7 +17,7 @@
 ##   PYTHON=/path/to/python3.12   the Python to install with (by default the first that fits)
 ##   RUNS=folder                  where runs lie (by default runs/)
 
-.PHONY: help profile tensorboard doctor images image test lint check docs lock clean setup setup-dev
+.PHONY: help profile tensorboard doctor images image test lint check fuzz docs lock clean setup setup-dev
 .DEFAULT_GOAL := help
 
 BIN := .venv/toolkit/bin
@@ -92,6 +93,10 @@ lint: setup-dev
 check: lint
 	@$(BIN)/python -m pytest -m 'not e2e'
 
+fuzz:
+	$(call make-environment,fuzz)
+	@nice .venv/fuzz/bin/python -m tests.fuzz $(call quoted,$(or $(call given,MINUTES),10))
+
 docs: setup-dev
 	@$(BIN)/python -m toolkit.reports.reference
 
@@ -101,5 +106,5 @@ lock:
 	@.venv/lock/bin/python -m containers.derived
 
 clean:
-	rm -rf .venv *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .fuzz .venv *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""Makes the environments that make needs: `toolkit`, `dev` (the same with the checkers) and `lock` (the resolver).
+"""Makes the environments that make needs: `toolkit`, `dev` (the same with the checkers), `fuzz`, `lock` (the resolver).
 
 Runs before anything is installed, so the standard library only. Run as `python -m containers.bootstrap toolkit`.
 """

@@ -15,6 +15,7 @@ from pathlib import Path
 
 LOCKS = Path(__file__).parent / "locks"
 SHARED = "worker.in"  # included by others, no lock of its own
+ORDER = {"dev": 1, "fuzz": 2}
 PIN = re.compile(r"^([a-z0-9-]+)==([^\s;\\]+)")
 LOCAL_PIN = re.compile(r"^\S+==\S+\+\S+$", re.MULTILINE)
 
@@ -86,7 +87,7 @@ def _run(command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    # Toolkit before dev, which is held to its pins.
-    for path in sorted(LOCKS.glob("*.in"), key=lambda path: (path.stem == "dev", path.name)):
+    # Toolkit before dev, and dev before fuzz, which are held to the pins of the one before.
+    for path in sorted(LOCKS.glob("*.in"), key=lambda path: (ORDER.get(path.stem, 0), path.name)):
         if path.name != SHARED:
             compile_lock(path)

@@ -131,10 +131,10 @@ class _PlainData(_Unpickler):
         if len(outer) > 1:
             items = items[:-1]  # the last may have been in the making
         while len(outer) > 1:
-            below = outer.pop()
-            if type(below[-1]) is list:
-                below[-1].extend(items)
-            items = below if type(below[-1]) is list else below[:-1]
+            *below, target = outer.pop() or [None]
+            if type(target) is list:
+                target.extend(items)
+            items = [*below, target] if type(target) is list else below
         root = outer[0][-1] if outer and outer[0] else None
         if type(root) is not dict:
             return None

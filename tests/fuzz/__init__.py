@@ -1,0 +1,1 @@
+"""Coverage-guided fuzzing of the importers, one harness each: `make fuzz MINUTES=10`."""

@@ -1,0 +1,97 @@
+"""Runs the harnesses: `python -m tests.fuzz MINUTES [IMPORTER…]`, all of them unless some are named.
+
+Each runs in a process of its own for its share of the time. An input that breaks an importer, takes too long or too
+much memory goes to .fuzz/crashes/IMPORTER/, and the exit code is 1.
+"""
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from random import Random
+
+IMPORTERS = ("kineto", "xplane", "torch_snapshot", "pyspy", "speedscope")
+REPO = Path(__file__).parents[2]
+FOLDER = REPO / ".fuzz"
+# A crash ends its process; the next one goes on from the corpus.
+MOST_CRASHES = 5
+LEAST_S = 5
+# Python with the importers' libraries takes some 300 MB of it.
+LIMITS = ["-timeout=20", "-rss_limit_mb=1000", "-max_len=100000", "-detect_leaks=0"]
+_EXECUTED = re.compile(r"stat::number_of_executed_units: (\d+)")
+
+
+def fuzz(name: str, seconds: int) -> None:
+    """Fuzzes one importer in this process, which libFuzzer then ends."""
+    import atheris  # noqa: PLC0415 - only make fuzz's environment has it
+
+    with atheris.instrument_imports(include=["toolkit.ingest"]):
+        from tests.fuzz.harness import UnwrittenStore, check  # noqa: PLC0415 - imported to be instrumented
+
+        harness = importlib.import_module(f"tests.fuzz.fuzz_{name}").HARNESS
+    corpus, crashes = FOLDER / "corpus" / name, FOLDER / "crashes" / name
+    for folder in (corpus, crashes):
+        folder.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(harness.seeds()):
+        (corpus / f"seed-{number}").write_bytes(seed)
+    # Where files live in memory, if there is such a place: each input is written to one.
+    memory = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
+    scratch = Path(tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else None))
+
+    def one_input(data: bytes) -> None:
+        check(harness, data, scratch, UnwrittenStore)
+
+    def mutated(data: bytes, size: int, seed: int) -> bytes:
+        random = Random(seed)  # noqa: S311 - chosen by libFuzzer, so that it can be repeated
+        changed = harness.mutated(data, random) if random.random() < 0.5 else atheris.Mutate(data, size)
+        return bytes(changed[:size])
+
+    options = [*LIMITS, f"-max_total_time={seconds}", f"-artifact_prefix={crashes}/", "-print_final_stats=1"]
+    atheris.Setup([sys.argv[0], *options, str(corpus)], one_input, custom_mutator=mutated)
+    atheris.Fuzz()
+
+
+def run(name: str, seconds: int) -> tuple[int, int]:
+    """Executions and crashes of one importer within this time, in processes of their own."""
+    executed = crashes = 0
+    log = FOLDER / f"{name}.log"
+    FOLDER.mkdir(exist_ok=True)
+    for _ in range(MOST_CRASHES):
+        command = [sys.executable, "-m", "tests.fuzz", "--one", name, str(seconds)]
+        with log.open("w") as out:
+            ended = subprocess.run(command, cwd=REPO, stdout=out, stderr=out, check=False).returncode
+        told = _EXECUTED.findall(log.read_text(errors="replace"))
+        executed += int(told[-1]) if told else 0
+        if ended == 0:
+            break
+        crashes += 1
+    return executed, crashes
+
+
+def main(words: list[str]) -> int:
+    """Exit code of a run over all importers, or over those named."""
+    if words[0] == "--one":
+        fuzz(words[1], int(words[2]))
+        return 0
+    if not re.fullmatch(r"\d+(\.\d+)?", words[0]):
+        sys.stderr.write(f"MINUTES={words[0]} is no number. Give minutes, as in: make fuzz MINUTES=10\n")
+        return 2
+    names = words[1:] or IMPORTERS
+    seconds = max(int(float(words[0]) * 60 / len(names)), LEAST_S)
+    found = 0
+    for name in names:
+        executed, crashes = run(name, seconds)
+        found += crashes
+        told = (
+            f"{crashes} crashes, see {FOLDER.name}/crashes/{name}/ and {FOLDER.name}/{name}.log" if crashes else "none"
+        )
+        sys.stdout.write(f"{name}: {executed:,} inputs in {seconds} s; findings: {told}\n")
+        sys.stdout.flush()
+    return int(found > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
