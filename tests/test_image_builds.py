@@ -73,7 +73,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 
 class Bench(NamedTuple):
-    """A repository root of its own with what images are made from, and the index that is all that pip can see."""
+    """A repository root of its own with what images are made from, and an index."""
 
     root: Path
     index: Index
@@ -85,9 +85,19 @@ class Bench(NamedTuple):
         recipe = Recipe("torch", variant, self.root)
         lock = self.root / "containers" / "locks" / f"{recipe}.txt"
         sha256 = sha256 or make_wheel(self.root / "wheels", version)
-        lock.write_text(f"# size: about 1 kB\ntiny=={version} \\\n    --hash=sha256:{sha256}\n")
+        # The folder makes the lock, and so the image, this place's own: another test removes what it built itself.
+        lock.write_text(f"# size: about 1 kB\n# {self.root}\ntiny=={version} \\\n    --hash=sha256:{sha256}\n")
         self.locks.add(venvs.sha256_of(lock))
         return recipe
+
+    @contextlib.contextmanager
+    def pip(self) -> Iterator[None]:
+        """The index is all that pip can see."""
+        links = f"http://someone:{KEY}@127.0.0.1:{self.index.server_port}/"
+        with pytest.MonkeyPatch.context() as patched:
+            for name, value in {"NO_INDEX": "1", "FIND_LINKS": links, "CONFIG_FILE": "/dev/null"}.items():
+                patched.setenv(f"PIP_{name}", value)
+            yield
 
 
 @contextlib.contextmanager
@@ -99,11 +109,8 @@ def benched(root: Path, engine: Engine) -> Iterator[Bench]:
     shutil.copy(ROOT / ".dockerignore", root)
     (root / "wheels").mkdir()
     made = Bench(root, Index(root / "wheels"), [], set())
-    links = f"http://someone:{KEY}@127.0.0.1:{made.index.server_port}/"
-    with made.index, pytest.MonkeyPatch.context() as patched:
+    with made.index:
         threading.Thread(target=made.index.serve_forever, daemon=True).start()
-        for name, value in {"NO_INDEX": "1", "FIND_LINKS": links, "CONFIG_FILE": "/dev/null"}.items():
-            patched.setenv(f"PIP_{name}", value)
         yield made
         made.index.shutdown()
     for lock in made.locks:
@@ -116,7 +123,7 @@ def benched(root: Path, engine: Engine) -> Iterator[Bench]:
 @pytest.fixture
 def bench(tmp_path: Path, engine: Engine) -> Iterator[Bench]:
     """A place to build in."""
-    with benched(tmp_path, engine) as made:
+    with benched(tmp_path, engine) as made, made.pip():
         yield made
 
 
@@ -134,7 +141,9 @@ def built(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Iterator[
     """An image that several tests look at."""
     with benched(tmp_path_factory.mktemp("built"), engine) as made:
         recipe, shown = made.recipe(), []  # type: tuple[Recipe, list[str]]
-        yield Built(images.ensure(engine, recipe, say=made.said.append, show=shown.append), recipe, made, shown)
+        with made.pip():
+            image = images.ensure(engine, recipe, say=made.said.append, show=shown.append)
+        yield Built(image, recipe, made, shown)
 
 
 def inside(engine: Engine, image: Image, *command: str, options: tuple[str, ...] = HARDENED) -> str:
@@ -218,14 +227,13 @@ def test_a_change_of_the_toolkit_reinstalls_nothing(engine: Engine, built: Built
     shutil.copytree(built.bench.root, tmp_path, dirs_exist_ok=True)
     with (tmp_path / "toolkit" / "spec.py").open("a") as file:
         file.write("\nCHANGED = True\n")
-    # another test may have built it anew meanwhile
-    first = images.build(engine, built.recipe, say=built.bench.said.append)
     fetched = len(built.bench.index.fetched)
-    changed = images.ensure(engine, built.recipe._replace(root=tmp_path), say=built.bench.said.append)
+    with built.bench.pip():
+        changed = images.ensure(engine, built.recipe._replace(root=tmp_path), say=built.bench.said.append)
     assert changed.built
     assert inside(engine, changed, "python", "-c", "import tiny, toolkit.spec as s; print(s.CHANGED)") == "True\n"
     assert len(built.bench.index.fetched) == fetched
-    before, after = (inspected(engine, image)["RootFS"]["Layers"] for image in (first, changed))
+    before, after = (inspected(engine, image)["RootFS"]["Layers"] for image in (built.image, changed))
     kept = len(base_layers(engine)) + 2
     assert before[:kept] == after[:kept]
     assert not set(before[kept : kept + 2]) & set(after[kept : kept + 2])
@@ -383,10 +391,11 @@ def test_a_disk_that_fills_up_is_one_line(bench: Bench, cramped: str, monkeypatc
     assert "\n" not in str(refused.value)
 
 
-def test_two_builds_of_a_lock_hold_the_same_files(engine: Engine, built: Built) -> None:
+def test_two_builds_of_a_lock_hold_the_same_files(engine: Engine, bench: Bench) -> None:
     """Built again from nothing, an image has the same packages by version and hash, and every file to the byte."""
-    first = reproduce.inside(engine, built.image)
-    second = reproduce.inside(engine, images.build(engine, built.recipe, say=built.bench.said.append, cache=False))
+    recipe = bench.recipe()
+    first = reproduce.inside(engine, images.build(engine, recipe, say=bench.said.append))
+    second = reproduce.inside(engine, images.build(engine, recipe, say=bench.said.append, cache=False))
     assert first == second
     assert first.packages["tiny"][0] == "1.0"
     assert any(name.endswith("site-packages/tiny.py") for name in first.files)

@@ -45,9 +45,9 @@ def test_matched_models_are_the_same_in_every_framework(model: str, tmp_path: Pa
     for verdict in told:
         assert verdict["agrees"]
         assert {check["precision"] for check in verdict["checks"]} == {"fp64", "fp32"}
-        # What is no more than one pass forward and back is compared for real, whatever rounding makes of ten steps.
-        early = [check for check in verdict["checks"] if check["quantity"] in ("inference", "forward", "gradients")]
-        assert all(check["agrees"] is True for check in early)
+        # Compared for real: in float32 rounding may flip a unit and so explain any gradient, in float64 it explains nothing.
+        double = [check["agrees"] for check in verdict["checks"] if check["precision"] == "fp64"]
+        assert double == [True] * len(double)
     assert len(list((tmp_path / "hwprof" / "verified").glob("*.json"))) == len(OTHERS)
 
 
