@@ -45,7 +45,7 @@ def test_matched_models_are_the_same_in_every_framework(model: str, tmp_path: Pa
     for verdict in told:
         assert verdict["agrees"]
         assert {check["precision"] for check in verdict["checks"]} == {"fp64", "fp32"}
-        # Compared for real: in float32 rounding may flip a unit and so explain any gradient, in float64 it explains nothing.
+        # In float32 a rounding that flips a unit may explain any gradient; in float64 it explains nothing.
         double = [check["agrees"] for check in verdict["checks"] if check["precision"] == "fp64"]
         assert double == [True] * len(double)
     assert len(list((tmp_path / "hwprof" / "verified").glob("*.json"))) == len(OTHERS)
