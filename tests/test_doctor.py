@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.drivers import POWERLESS, scripted
 from tests.test_cli import HWPROF, REPO
 from tests.test_engines import DOCKER, PODMAN, put
 from toolkit.capture import containers, doctor, images, venvs
@@ -27,7 +28,7 @@ from toolkit.reports.doctor import Diagnosis
 # A doctor that waits for an engine as long as the engine's own client does would need half a minute.
 PATIENCE_S = 25
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-7]m")
-OLD_DRIVER = {"NVML_STUB_DRIVER": "470.57.02", "NVML_STUB_CUDA": "11040"}
+OLD_DRIVER = "driver 470.57.02\ncuda 11040\n"
 
 
 UNSHARE = shutil.which("unshare") or "unshare"
@@ -169,9 +170,12 @@ def test_a_socket_without_permission_says_who_may_use_it(silent_socket: Path) ->
     assert "group docker" in str(finding.remedy)
 
 
-def test_a_driver_too_old_for_a_lock_is_a_problem_with_numbers(bare: dict[str, str], driver: Path) -> None:
+def test_a_driver_too_old_for_a_lock_is_a_problem_with_numbers(
+    bare: dict[str, str], driver: Path, tmp_path: Path
+) -> None:
     """Both CUDA versions, the driver's own, and the one to install; runs would take the GPU, so exit code 1."""
-    diagnosis = examined(env=bare | OLD_DRIVER | {"LD_LIBRARY_PATH": str(driver)}, ready=False)
+    old = {"NVML_SCRIPT": scripted(tmp_path, OLD_DRIVER + "gpu Stub GPU")}
+    diagnosis = examined(env=bare | old | {"LD_LIBRARY_PATH": str(driver)}, ready=False)
     finding = found(diagnosis, "cuda torch")
     assert finding.state == "problem"
     assert finding.found == "needs CUDA 13.0, but driver 470.57.02 runs CUDA up to 11.4"
@@ -188,9 +192,9 @@ def test_a_driver_that_fits_is_said_with_its_gpu(bare: dict[str, str], driver: P
     assert "env torch-cuda" in {finding.name for finding in diagnosis.findings}
 
 
-def test_what_a_gpu_does_not_tell_is_named(bare: dict[str, str], driver: Path) -> None:
+def test_what_a_gpu_does_not_tell_is_named(bare: dict[str, str], driver: Path, tmp_path: Path) -> None:
     """A GPU without a power sensor has no power and no energy, in NVML's own words."""
-    diagnosis = examined(env=bare | {"LD_LIBRARY_PATH": str(driver), "NVML_STUB_NO_POWER": "1"})
+    diagnosis = examined(env=bare | {"LD_LIBRARY_PATH": str(driver), "NVML_SCRIPT": scripted(tmp_path, POWERLESS)})
     assert "power (Not Supported), energy (Not Supported)" in found(diagnosis, "nvml").found
 
 
@@ -209,10 +213,11 @@ def test_an_engine_that_cannot_pass_gpus_on_says_what_it_lacks(bare: dict[str, s
     )
 
 
-def test_hidden_gpus_are_no_gpus(bare: dict[str, str], driver: Path) -> None:
+def test_hidden_gpus_are_no_gpus(bare: dict[str, str], driver: Path, tmp_path: Path) -> None:
     """CUDA_VISIBLE_DEVICES counts here as in runs: no device to mismatch, and the variable to unset."""
     hidden = {"LD_LIBRARY_PATH": str(driver), "CUDA_VISIBLE_DEVICES": "-1"}
-    diagnosis = examined(env=bare | OLD_DRIVER | hidden)
+    old = {"NVML_SCRIPT": scripted(tmp_path, OLD_DRIVER + "gpu Stub GPU")}
+    diagnosis = examined(env=bare | old | hidden)
     assert "CUDA_VISIBLE_DEVICES='-1' hides them" in found(diagnosis, "gpu").found
     assert "cuda torch" not in {finding.name for finding in diagnosis.findings}
 
@@ -244,11 +249,12 @@ def test_runs_that_cannot_be_written_are_a_problem(bare: dict[str, str], tmp_pat
     assert finding.remedy == "Give another with --runs."
 
 
-def test_it_fits_80_columns_without_colour_in_a_pipe(bare: dict[str, str], driver: Path) -> None:
+def test_it_fits_80_columns_without_colour_in_a_pipe(bare: dict[str, str], driver: Path, tmp_path: Path) -> None:
     """However long what it found is; and a GPU's name cannot speak to the terminal. No framework's CUDA runs there."""
-    named = {"NVML_STUB_NAME": "\x1b[31m" + "GPU " * 20, "COLUMNS": "80", "LD_LIBRARY_PATH": str(driver)}
+    script = scripted(tmp_path, OLD_DRIVER + "gpu \x1b[31m" + "GPU " * 20)
+    named = {"NVML_SCRIPT": script, "COLUMNS": "80", "LD_LIBRARY_PATH": str(driver)}
     done = subprocess.run(
-        [HWPROF, "doctor"], cwd=REPO, env=bare | OLD_DRIVER | named, capture_output=True, text=True, check=False
+        [HWPROF, "doctor"], cwd=REPO, env=bare | named, capture_output=True, text=True, check=False
     )  # fmt: skip
     assert done.returncode == 1
     assert max(map(len, done.stdout.splitlines())) <= 80

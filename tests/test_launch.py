@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.drivers import scripted
 from tests.test_cli import hwprof
 from tests.test_run import wait_for
 from toolkit.capture import launch, runs, supervise, venvs
@@ -56,8 +57,7 @@ def test_a_driver_that_is_too_old_is_refused_before_anything_is_made(
 ) -> None:
     """One line with both CUDA versions, the driver's own and the one to install, whatever it was to run in."""
     monkeypatch.setenv("LD_LIBRARY_PATH", str(driver))
-    monkeypatch.setenv("NVML_STUB_DRIVER", "535.54.03")
-    monkeypatch.setenv("NVML_STUB_CUDA", "12020")
+    monkeypatch.setenv("NVML_SCRIPT", scripted(tmp_path, "driver 535.54.03\ncuda 12020\ngpu Stub GPU"))
     answer = hwprof("run", "--runs", tmp_path / "runs", "--set=framework=torch", f"--set=runtime={runtime}")
     assert answer.returncode == BAD_INPUT
     assert answer.stderr.splitlines()[-1] == (

@@ -15,7 +15,7 @@ WITH running AS (
 ),
 sampled AS (
     SELECT counters.* FROM counters LEFT JOIN running USING (pass_name)
-    WHERE source IN ('nvml', 'host') AND coalesce(counters.ts_ns >= start_ns, true)
+    WHERE source IN ('nvml', 'host') AND unit <> 'bits' AND coalesce(counters.ts_ns >= start_ns, true)
 ),
 placed AS (
     SELECT sampled.*, CASE WHEN sampled.ts_ns < marks.ts_ns + marks.dur_ns THEN marks.epoch END AS in_epoch

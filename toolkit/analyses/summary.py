@@ -132,13 +132,14 @@ class Baseline(Struct, frozen=True, kw_only=True):
 
 
 class Unavailable(Struct, frozen=True, kw_only=True):
-    """What could not be had, and why."""
+    """What could not be had, and why; from a moment on, where it had been told before."""
 
     pass_name: str
     source: str
     device: str | None
     metric: str
     reason: str
+    since_ns: MaybeNs
 
 
 class Summary(Struct, frozen=True, kw_only=True):

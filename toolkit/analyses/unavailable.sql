@@ -4,4 +4,5 @@
 -- device: GPU index as text; NULL where it concerns them all
 -- metric: what could not be had
 -- reason: why, in the vendor's or the system's own words
-SELECT DISTINCT pass_name, source, device, metric, reason FROM unavailable ORDER BY ALL
+-- since_ns: since when, where it had been told before: ns of CLOCK_REALTIME
+SELECT DISTINCT pass_name, source, device, metric, reason, ts_ns AS since_ns FROM unavailable ORDER BY ALL

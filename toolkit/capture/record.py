@@ -1,12 +1,19 @@
-"""What a worker or a sampler writes while it runs: one JSON array a line, flushed twice a second.
+"""What a worker or a sampler writes while it runs: one JSON array a line.
 
-A kill loses at most the last half second. Times are CLOCK_MONOTONIC nanoseconds; `clock` lines place them on the axis.
+A worker's are flushed twice a second, so that a kill loses at most the last half; a sampler's are written at once.
+Times are CLOCK_MONOTONIC nanoseconds; `clock` lines place them on the axis.
 
     ["open",  id, parent, kind, name, epoch, step, start]             a mark that holds others, begun
     ["mark",  id, parent, kind, name, epoch, step, start, end]        a mark that ended
     ["scalar", at, epoch, name, value]
     ["counter", at, source, device, metric, value, unit]
-    ["unavailable", source, device, metric, reason]
+    ["readings", at, source, device, {metric: value}, {metric: the driver's own time, us of CLOCK_REALTIME}]
+    ["samples", source, device, metric, [[the driver's own time, value], ...]]     what the driver kept in a buffer
+    ["units", {metric: unit}]                         of readings and samples, before the first of them
+    ["gpu", device, name, uuid, architecture, driver, mig, used, power limit in mW]
+    ["sensor", device, metric, update_ns, reads]      how often a power sensor has a new value, as found at the start
+    ["unavailable", source, device, metric, reason]   what is not told
+    ["lost", at, source, device, metric, reason]      what had been told before, and is not at this moment
     ["clock", realtime_ns, monotonic_ns]
 """
 
@@ -17,6 +24,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from io import FileIO
 from pathlib import Path
 from time import monotonic_ns
 from types import TracebackType
@@ -71,7 +79,52 @@ class Mark:
             self.end()
 
 
-class Recorder:
+class Records:
+    """Readings and what could not be read, wherever `write` puts them."""
+
+    def counter(self, source: str, device: str | None, metric: str, value: float, unit: str) -> None:
+        """A reading, now."""
+        self.write("counter", monotonic_ns(), source, device, metric, value, unit)
+
+    def unavailable(self, source: str, device: str | None, metric: str, reason: str) -> None:
+        """Something that this machine, or this framework, does not tell."""
+        self.write("unavailable", source, device, metric, reason)
+
+    def clock(self) -> None:
+        """Both clocks, now."""
+        self.write("clock", *read_pair())
+
+    def write(self, *record: Any) -> None:
+        """Takes one record."""
+        raise NotImplementedError
+
+
+class Appender(Records):
+    """Appends each record to `path` at once and keeps none in memory: not even a kill loses one that was handed over.
+
+    Safe from any thread. Raises OSError where the file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("ab", buffering=0)
+        self.clock()
+
+    def write(self, *record: Any) -> None:
+        """Writes it: one call of the system, which appends as a whole."""
+        _write_all(self._file, _line(record))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        try:
+            if kind is None:
+                self.clock()
+        finally:
+            self._file.close()
+
+
+class Recorder(Records):
     """Appends records to `path`. `annotate`, while set, puts each step and phase into the native trace as well.
 
     The native annotation lies inside the mark's own two clock reads, which is what alignment is measured by.
@@ -107,18 +160,6 @@ class Recorder:
         """A loss or an accuracy, now."""
         self.write("scalar", monotonic_ns(), epoch, name, value)
 
-    def counter(self, source: str, device: str | None, metric: str, value: float, unit: str) -> None:
-        """A reading, now."""
-        self.write("counter", monotonic_ns(), source, device, metric, value, unit)
-
-    def unavailable(self, source: str, device: str | None, metric: str, reason: str) -> None:
-        """Something that this machine, or this framework, does not tell."""
-        self.write("unavailable", source, device, metric, reason)
-
-    def clock(self) -> None:
-        """Both clocks, now."""
-        self.write("clock", *read_pair())
-
     def write(self, *record: Any) -> None:
         """Hands one record over to the flusher; safe from any thread."""
         self._lines.append(record)
@@ -153,17 +194,12 @@ class Recorder:
     def _flush(self) -> None:
         lines = []
         while self._lines:
-            lines.append(json.dumps(self._lines.popleft(), separators=(",", ":")))
+            lines.append(_line(self._lines.popleft()))
         if lines and self.failure is None:
             try:
-                self._write_all(("\n".join(lines) + "\n").encode())
+                _write_all(self._file, b"".join(lines))
             except OSError as error:
                 self.failure = error
-
-    def _write_all(self, content: bytes) -> None:
-        """A raw file may take less than it is given."""
-        while content:
-            content = content[self._file.write(content) :]
 
     def __enter__(self) -> Self:
         return self
@@ -175,3 +211,13 @@ class Recorder:
 def annotation_name(name: str, mark_id: int) -> str:
     """The native annotation's name for a mark; ingest joins them by it."""
     return f"hwprof.{name}.{mark_id}"
+
+
+def _line(record: tuple[Any, ...]) -> bytes:
+    return json.dumps(record, separators=(",", ":")).encode() + b"\n"
+
+
+def _write_all(file: FileIO, content: bytes) -> None:
+    """A raw file may take less than it is given."""
+    while content:
+        content = content[file.write(content) :]

@@ -1,7 +1,7 @@
-"""The samplers' process. `python -m toolkit.capture.sampling FOLDER HZ PYSPY`.
+"""The host's sampler, a process of its own. `python -m toolkit.capture.sampling FOLDER HZ PYSPY`.
 
-Takes a baseline of the GPUs, says `ready`, waits for the worker's pid on standard input, and samples until that closes
-or the worker is gone. Writes samplers.jsonl, and pyspy.json where PYSPY is `true`.
+Says `ready`, waits for the worker's pid on standard input, and samples until that closes or the worker is gone. Writes
+samplers.jsonl, and pyspy.json where PYSPY is `true`.
 """
 
 import itertools
@@ -12,17 +12,14 @@ from pathlib import Path
 
 import psutil
 
-from toolkit.capture.record import Recorder
+from toolkit.capture.record import Appender
 from toolkit.capture.samplers.host import HostSampler
-from toolkit.capture.samplers.nvml import NvmlSampler
 from toolkit.capture.samplers.pyspy import PySpy
 
 
 def main(folder: Path, hz: int, *, with_pyspy: bool) -> None:
     """Samples one worker from before its start to its end."""
-    with Recorder(folder / "samplers.jsonl") as record:
-        nvml = NvmlSampler(record)
-        nvml.sample()
+    with Appender(folder / "samplers.jsonl") as record:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         line = sys.stdin.readline()
@@ -30,12 +27,12 @@ def main(folder: Path, hz: int, *, with_pyspy: bool) -> None:
             return
         pid = int(line)
         pyspy = PySpy(record, pid, folder / "pyspy.json") if with_pyspy else None
-        sample_until_gone(record, nvml, pid, hz)
+        sample_until_gone(record, pid, hz)
         if pyspy is not None:
             pyspy.finish()
 
 
-def sample_until_gone(record: Recorder, nvml: NvmlSampler, pid: int, hz: int) -> None:
+def sample_until_gone(record: Appender, pid: int, hz: int) -> None:
     """Reads `hz` times a second on a fixed grid, so that a slow reading shifts none after it."""
     try:
         host = HostSampler(record, pid)
@@ -48,7 +45,6 @@ def sample_until_gone(record: Recorder, nvml: NvmlSampler, pid: int, hz: int) ->
         if _told_to_stop(due - time.monotonic()) or not psutil.pid_exists(pid):
             break
         host.sample()
-        nvml.sample()
         if number % hz == 0:
             record.clock()
         due = max(due + period, time.monotonic())

@@ -34,6 +34,8 @@ STOP = "stop"
 # Looking costs microseconds, and a worker that has ended is noticed this late.
 LOOK_EVERY_S = 0.05
 
+Samplers = list[subprocess.Popen[str]]
+
 
 def main(arguments: list[str]) -> int:
     """Runs the pass; the exit code is the outcome's."""
@@ -75,16 +77,16 @@ def overdue(timeout_s: int) -> dict[str, Any]:
 
 
 def _watch(spec: RunSpec, arguments: list[str], log: Any, stop: threading.Event) -> dict[str, Any]:
-    _, pass_name, _, folder_name = arguments
-    folder = Path(folder_name)
+    folder = Path(arguments[-1])
     group = Group()
     kills = group.out_of_memory_kills()
-    samplers = _start_samplers(spec, pass_name, folder, log)
+    samplers = _start_samplers(spec, arguments, log)
     worker = subprocess.Popen(
         [sys.executable, "-m", "toolkit.capture.worker", *arguments],
         stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
     )  # fmt: skip
-    _tell_pid(samplers, worker.pid)
+    for sampler in samplers:
+        _tell_pid(sampler, worker.pid)
     ended = _wait(worker, samplers, spec.timeout_s, lambda: stop.wait(LOOK_EVERY_S) or (folder / STOP).exists())
     _end(worker)
     _end_samplers(samplers)
@@ -94,7 +96,7 @@ def _watch(spec: RunSpec, arguments: list[str], log: Any, stop: threading.Event)
 
 
 def _wait(
-    worker: subprocess.Popen[bytes], samplers: subprocess.Popen[str], timeout_s: float, stops: Callable[[], bool]
+    worker: subprocess.Popen[bytes], samplers: Samplers, timeout_s: float, stops: Callable[[], bool]
 ) -> dict[str, Any] | None:
     """Until the worker ends by itself; else why it has to be ended."""
     latest = time.monotonic() + timeout_s
@@ -103,8 +105,8 @@ def _wait(
             return stopped()
         if time.monotonic() > latest:
             return outcome("timed_out", f"it ran past timeout_s={timeout_s}")
-        if os.getpid() == FIRST_PROCESS and samplers.poll() is None:
-            _reap({worker.pid, samplers.pid})
+        if os.getpid() == FIRST_PROCESS:
+            _reap({worker.pid, *(sampler.pid for sampler in samplers if sampler.poll() is None)})
     return None
 
 
@@ -116,24 +118,30 @@ def _reap(ours: set[int]) -> None:
         os.waitpid(ended.si_pid, 0)
 
 
-def _start_samplers(spec: RunSpec, pass_name: str, folder: Path, log: Any) -> subprocess.Popen[str]:
-    """The samplers' process, once it has taken its baseline. py-spy attaches in the profile pass only."""
+def _start_samplers(spec: RunSpec, arguments: list[str], log: Any) -> Samplers:
+    """The samplers' processes, once they have taken their baselines. py-spy attaches in the profile pass only."""
+    _, pass_name, device, folder = arguments
     pyspy = "true" if spec.pyspy and pass_name == "profile" else "false"
-    samplers = subprocess.Popen(
-        [sys.executable, "-m", "toolkit.capture.sampling", folder, str(spec.sample_hz), pyspy],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
-    )  # fmt: skip
-    if samplers.stdout is not None:
-        samplers.stdout.readline()
+    commands = {"sampling": pyspy, "gpu_sampling": device}
+    samplers = [
+        subprocess.Popen(
+            [sys.executable, "-m", f"toolkit.capture.{module}", folder, str(spec.sample_hz), last],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
+        )
+        for module, last in commands.items()
+    ]  # fmt: skip
+    for sampler in samplers:
+        if sampler.stdout is not None:
+            sampler.stdout.readline()
     return samplers
 
 
-def _tell_pid(samplers: subprocess.Popen[str], pid: int) -> None:
-    # Samplers that are gone already end no run; their missing record shows.
+def _tell_pid(sampler: subprocess.Popen[str], pid: int) -> None:
+    # A sampler that is gone already ends no run; its missing record shows.
     with contextlib.suppress(BrokenPipeError):
-        if samplers.stdin is not None:
-            samplers.stdin.write(f"{pid}\n")
-            samplers.stdin.flush()
+        if sampler.stdin is not None:
+            sampler.stdin.write(f"{pid}\n")
+            sampler.stdin.flush()
 
 
 def _end(worker: subprocess.Popen[bytes]) -> None:
@@ -147,15 +155,18 @@ def _end(worker: subprocess.Popen[bytes]) -> None:
     worker.wait()
 
 
-def _end_samplers(samplers: subprocess.Popen[str]) -> None:
-    with contextlib.suppress(BrokenPipeError):
-        if samplers.stdin is not None:
-            samplers.stdin.close()
-    try:
-        samplers.wait(SAMPLERS_GRACE_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(samplers.pid, signal.SIGKILL)
-        samplers.wait()
+def _end_samplers(samplers: Samplers) -> None:
+    for sampler in samplers:
+        with contextlib.suppress(BrokenPipeError):
+            if sampler.stdin is not None:
+                sampler.stdin.close()
+    latest = time.monotonic() + SAMPLERS_GRACE_S
+    for sampler in samplers:
+        try:
+            sampler.wait(max(latest - time.monotonic(), 0))
+        except subprocess.TimeoutExpired:
+            os.killpg(sampler.pid, signal.SIGKILL)
+            sampler.wait()
 
 
 def _own_outcome(folder: Path) -> dict[str, Any] | None:

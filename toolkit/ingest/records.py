@@ -1,4 +1,7 @@
-"""raw/<pass>/*.jsonl, what worker and samplers wrote (`capture/record.py`), into the store."""
+"""raw/<pass>/*.jsonl, what worker and samplers wrote (`capture/record.py`), into the store.
+
+Readings, of which a long run has millions, are readings.py's.
+"""
 
 import json
 from collections import defaultdict
@@ -8,13 +11,14 @@ from typing import Any
 
 from toolkit.clock import ClockPair, MonotonicAxis
 from toolkit.errors import FAILED, HwprofError
+from toolkit.ingest import readings
 from toolkit.ingest.store import StoreWriter
 
 Row = dict[str, Any]
 
 
 def read(path: Path, *, pass_name: str, store: StoreWriter) -> None:
-    """Appends marks, scalars, counters, clocks, unavailable and warnings. A last line cut off by a kill is left out."""
+    """Appends all that the file holds, and warnings. A last line cut off by a kill is left out."""
     lines = list(_lines(path))
     pairs = [ClockPair(*line[1:]) for line in lines if line[0] == "clock"]
     if not pairs:
@@ -29,6 +33,7 @@ def read(path: Path, *, pass_name: str, store: StoreWriter) -> None:
             rows[_ROWS[line[0]][0]].append(_row(line, axis))
     for table, found in rows.items():
         store.append_rows(table, [row | {"pass_name": pass_name} for row in found])
+    readings.read(path, axis, pass_name=pass_name, store=store)
 
 
 # Record kind -> (table, its columns in the record's order; `at` is a CLOCK_MONOTONIC reading).
@@ -36,6 +41,9 @@ _ROWS = {
     "scalar": ("scalars", ("at", "epoch", "name", "value")),
     "counter": ("counters", ("at", "source", "device", "metric", "value", "unit")),
     "unavailable": ("unavailable", ("source", "device", "metric", "reason")),
+    "lost": ("unavailable", ("at", "source", "device", "metric", "reason")),
+    "gpu": ("gpus", ("device", "name", "uuid", "architecture", "driver", "mig", "used", "power_limit_mw")),
+    "sensor": ("sensors", ("device", "metric", "update_ns", "reads")),
 }
 
 
@@ -49,7 +57,7 @@ def _row(line: list[Any], axis: MonotonicAxis) -> Row:
 def _lines(path: Path) -> Iterator[list[Any]]:
     with path.open(encoding="utf-8") as file:
         for text in file:
-            if text.endswith("\n"):
+            if text.endswith("\n") and not text.startswith(readings.PREFIXES):
                 yield json.loads(text)
 
 

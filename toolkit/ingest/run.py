@@ -8,7 +8,7 @@ from toolkit.ingest.store import StoreWriter
 from toolkit.spec import PASSES
 
 TRACE_PATTERNS = ("trace/*.pt.trace.json*", "trace/plugins/profile/*/*.xplane.pb")
-RECORDS = ("worker.jsonl", "samplers.jsonl")
+RECORDS = ("worker.jsonl", "samplers.jsonl", "gpu.jsonl")
 
 
 def ingest(folder: Path) -> None:

@@ -9,7 +9,7 @@ import time
 import psutil
 
 from toolkit.capture.cgroups import Group
-from toolkit.capture.record import Recorder
+from toolkit.capture.record import Records
 
 # Listing all processes to find children costs milliseconds; reading known ones costs microseconds.
 FIND_CHILDREN_EVERY_S = 1.0
@@ -20,7 +20,7 @@ class HostSampler:
 
     source = "host"
 
-    def __init__(self, record: Recorder, pid: int) -> None:
+    def __init__(self, record: Records, pid: int) -> None:
         self._record = record
         self._root = psutil.Process(pid)
         self._tree = [self._root]

@@ -1,13 +1,13 @@
-"""GPU power, memory, utilisation, clocks and temperature from NVML (module pynvml, distribution nvidia-ml-py)."""
+"""What NVML shows of the GPUs here (module pynvml, distribution nvidia-ml-py)."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pynvml
 
-from toolkit.capture.record import Recorder
+from toolkit.capture.samplers import nvml_readings
 
 
 class Gpu(NamedTuple):
@@ -26,22 +26,6 @@ class Presence(NamedTuple):
     driver: str | None
     reason: str | None
     cuda: tuple[int, int] | None = None
-
-
-# Metric -> (reading of a device handle, unit). Power is NVML's own average over about a second on most parts; energy is
-# counted since the driver was loaded.
-READINGS: dict[str, tuple[Callable[[Any], float], str]] = {
-    "power": (pynvml.nvmlDeviceGetPowerUsage, "mW"),
-    "energy": (pynvml.nvmlDeviceGetTotalEnergyConsumption, "mJ"),
-    "memory_used": (lambda handle: pynvml.nvmlDeviceGetMemoryInfo(handle).used, "B"),
-    "utilisation": (lambda handle: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu, "%"),
-    "sm_clock": (lambda handle: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM), "MHz"),
-    "memory_clock": (lambda handle: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_MEM), "MHz"),
-    "temperature": (
-        lambda handle: pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU),
-        "degC",
-    ),
-}
 
 
 def detect() -> Presence:
@@ -88,16 +72,10 @@ def unreadable() -> dict[str, str]:
     with contextlib.suppress(pynvml.NVMLError), _session():
         for index in range(pynvml.nvmlDeviceGetCount()):
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            found |= {metric: reason for metric in READINGS if (reason := _refusal(handle, metric))}
+            for reading in nvml_readings.POWER + nvml_readings.USUAL:
+                refused = nvml_readings.take(reading, handle).refused
+                found |= {metric: str(error) for metric, error in refused.items()}
     return found
-
-
-def _refusal(handle: Any, metric: str) -> str | None:
-    try:
-        READINGS[metric][0](handle)
-    except pynvml.NVMLError as error:
-        return str(error)
-    return None
 
 
 def library() -> str | None:
@@ -117,31 +95,3 @@ def _memory(handle: Any) -> int | None:
         return int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
     except pynvml.NVMLError:
         return None
-
-
-class NvmlSampler:
-    """Reads every metric of every GPU. One that fails is recorded as unavailable, with NVML's reason, and left."""
-
-    source = "nvml"
-
-    def __init__(self, record: Recorder) -> None:
-        self._record = record
-        self._readings: list[tuple[str, Any, str]] = []
-        try:
-            pynvml.nvmlInit()
-            handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-        except pynvml.NVMLError as error:
-            record.unavailable(self.source, None, "all", str(error))
-            return
-        self._readings = [(str(index), handle, metric) for index, handle in enumerate(handles) for metric in READINGS]
-
-    def sample(self) -> None:
-        """Writes one reading of each."""
-        for reading in list(self._readings):
-            device, handle, metric = reading
-            read, unit = READINGS[metric]
-            try:
-                self._record.counter(self.source, device, metric, read(handle), unit)
-            except pynvml.NVMLError as error:
-                self._record.unavailable(self.source, device, metric, str(error))
-                self._readings.remove(reading)

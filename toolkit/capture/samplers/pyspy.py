@@ -6,7 +6,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from toolkit.capture.record import Recorder
+from toolkit.capture.record import Records
 
 PROGRAM = Path(sysconfig.get_path("scripts")) / "py-spy"
 RATE_HZ = 100
@@ -18,7 +18,7 @@ PR_SET_PTRACER_ANY = ctypes.c_ulong(-1)
 class PySpy:
     """`py-spy record` of one process; what it says when it fails is recorded as the reason."""
 
-    def __init__(self, record: Recorder, pid: int, trace: Path) -> None:
+    def __init__(self, record: Records, pid: int, trace: Path) -> None:
         self._record = record
         self._trace = trace
         self._log = trace.with_suffix(".log")

@@ -1,0 +1,105 @@
+"""The GPUs' sampler, a process of its own: `python -m toolkit.capture.gpu_sampling FOLDER HZ DEVICE`.
+
+Before there is a worker it finds how often the power sensors have a new value, while the GPUs idle: that is their
+baseline. Then it says `ready`, and once the worker's pid is on standard input it polls them at half that period, all
+else HZ times a second, until that closes, and a little longer: a sensor tells of a moment after it. Writes gpu.jsonl.
+"""
+
+import select
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from toolkit.capture.record import Appender
+from toolkit.capture.samplers.gpu import GpuSampler
+from toolkit.capture.samplers.update_period import watch
+from toolkit.clock import NS_PER_S
+
+# Polled where the period is not found: half of the 100 ms that most have; and the bounds of what is found.
+USUAL_POLL_NS = 50_000_000
+POLL_BOUNDS_NS = (5_000_000, 500_000_000)
+SLOW_EVERY_S = 1.0
+# Buffers of the driver hold seconds.
+BUFFERS_EVERY_NS = NS_PER_S // 2
+# Averages over a second end a second later.
+LINGER_NS = 1_200_000_000
+
+
+def main(folder: Path, hz: int, device: str) -> None:
+    """Samples the GPUs from before the worker's start to after its end; ends at once where there are none."""
+    with Appender(folder / "gpu.jsonl") as record:
+        sampler = GpuSampler(record, used=device == "cuda")
+        poll_ns = find_poll(sampler, record, wait_until, time.monotonic_ns) if sampler.devices else 0
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        if not sampler.devices or not sys.stdin.readline():
+            return
+        stopped = threading.Event()
+        threading.Thread(target=_sample_slowly, args=(sampler, stopped), daemon=True).start()
+        sample(sampler, record, (poll_ns, NS_PER_S // hz), Timing(time.monotonic_ns, wait_until, told_to_stop))
+        stopped.set()
+
+
+def find_poll(sampler: GpuSampler, record: Appender, wait: Callable[[int], None], now_ns: Callable[[], int]) -> int:
+    """Records each sensor's update period; half the shortest of power, in nanoseconds."""
+    sampler.usual()
+    found = watch(lambda seen: sampler.power(seen.see), wait, now_ns)
+    periods = found.periods_ns()
+    for (device, metric), period in periods.items():
+        record.write("sensor", device, metric, period, found.reads[device, metric])
+    shortest = min((period for (_, metric), period in periods.items() if period and metric != "energy"), default=None)
+    lowest, highest = POLL_BOUNDS_NS
+    return USUAL_POLL_NS if shortest is None else min(max(shortest // 2, lowest), highest)
+
+
+class Timing(NamedTuple):
+    """The clock, a wait until a moment of it, and one that answers whether it is time to stop."""
+
+    now_ns: Callable[[], int]
+    wait: Callable[[int], None]
+    told_to_stop: Callable[[int], bool]
+
+
+def sample(sampler: GpuSampler, record: Appender, periods_ns: tuple[int, int], timing: Timing) -> None:
+    """Until told to stop: power and all else on fixed grids, so that a slow reading shifts none after it."""
+    poll_ns, usual_ns = periods_ns
+    tasks: list[tuple[int, Callable[[], None]]] = [
+        (poll_ns, sampler.power), (usual_ns, sampler.usual),
+        (BUFFERS_EVERY_NS, sampler.buffers), (NS_PER_S, record.clock),
+    ]  # fmt: skip
+    due = [timing.now_ns()] * len(tasks)
+    end: int | None = None
+    while end is None or timing.now_ns() < end:
+        for number, (period_ns, task) in enumerate(tasks):
+            now = timing.now_ns()
+            if due[number] <= now:
+                task()
+                due[number] += period_ns * (1 + (now - due[number]) // period_ns)
+        if end is not None:
+            timing.wait(min(due))
+        elif timing.told_to_stop(min(due)):
+            end = timing.now_ns() + LINGER_NS
+    sampler.buffers()
+
+
+def wait_until(at: int) -> None:
+    """Sleeps until the moment `at` of CLOCK_MONOTONIC."""
+    time.sleep(max(at - time.monotonic_ns(), 0) / NS_PER_S)
+
+
+def told_to_stop(at: int) -> bool:
+    """Waits until then, and answers whether standard input closed meanwhile."""
+    readable, _, _ = select.select([sys.stdin], [], [], max(at - time.monotonic_ns(), 0) / NS_PER_S)
+    return bool(readable) and not sys.stdin.readline()
+
+
+def _sample_slowly(sampler: GpuSampler, stopped: threading.Event) -> None:
+    while not stopped.wait(SLOW_EVERY_S):
+        sampler.slow()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
