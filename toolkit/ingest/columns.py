@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from decimal import Decimal, InvalidOperation, localcontext
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -123,7 +123,7 @@ class Numbering(dict[V, int]):
 
     def of(self, values: Iterable[V]) -> Codes:
         """The number of each value."""
-        return np.array([self[value] for value in values], dtype=np.int32)
+        return np.fromiter(map(self.__getitem__, values), np.int32)
 
 
 class Answers(Generic[V]):
@@ -143,9 +143,18 @@ class Answers(Generic[V]):
         return answers
 
 
-def repeating(values: Iterable[V], text: Callable[[V], str | None]) -> pa.StringArray:
+def repeating(values: Iterable[V], text: Callable[[V], str | None]) -> pa.DictionaryArray:
     """`text` of each value as a column, called once for each distinct one."""
     numbering = Numbering[V]()
     numbers = numbering.of(values)
-    texts = pa.array(map(text, numbering.distinct), pa.string())
-    return texts.take(pa.array(numbers))
+    texts = [text(value) for value in numbering.distinct]
+    known = np.array([text is not None for text in texts], dtype=bool)
+    return numbered(numbers, pa.array([text or "" for text in texts], pa.string()), known[numbers])
+
+
+def numbered(
+    numbers: npt.NDArray[Any], texts: pa.StringArray, known: npt.NDArray[np.bool_] | None = None
+) -> pa.DictionaryArray:
+    """The text of each number as a column; NULL where it is not known."""
+    masked = None if known is None or known.all() else ~known
+    return pa.DictionaryArray.from_arrays(pa.array(numbers.astype(np.int32), mask=masked), texts)

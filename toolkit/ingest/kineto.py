@@ -18,10 +18,9 @@ from msgspec import structs
 
 from toolkit.errors import HwprofError
 from toolkit.ingest import heap, kineto_trust
-from toolkit.ingest.columns import LATEST_NS
+from toolkit.ingest.columns import LATEST_NS, numbered
 from toolkit.ingest.inflate import ahead, blocks, head
 from toolkit.ingest.json_chunks import EventArray
-from toolkit.ingest.kineto_events import EventDecoder
 from toolkit.ingest.kineto_pieces import NAMED_CATEGORIES, Piece, PieceReader
 from toolkit.ingest.kineto_tables import CODES, FOREIGN, KINDS, Columns
 from toolkit.ingest.reading import WHOLE, Reading
@@ -61,14 +60,13 @@ def read(path: Path, *, trace: int, pass_name: str | None, store: StoreWriter, r
     """
     heap.keep_freed()
     base_ns = _base_ns(path, reading)
-    intake, pieces = _Intake(trace, pass_name, store), PieceReader(base_ns)
-    decoder = EventDecoder()
-    array = EventArray(path, ahead(blocks(path, reading)), decoder, reading)
-    for events in array:
-        intake.take(pieces(events))
+    intake = _Intake(trace, pass_name, store)
+    array = EventArray(path, ahead(blocks(path, reading)), PieceReader(base_ns), reading)
+    for piece in array:
+        intake.take(piece)
     if array.whole:
         intake.check(path, array.metadata, base_ns)
-    intake.finish(path, array.metadata, malformed=decoder.malformed)
+    intake.finish(path, array.metadata)
 
 
 def _base_ns(path: Path, reading: Reading) -> int:
@@ -106,6 +104,7 @@ class _Intake:
     def take(self, piece: Piece) -> None:
         """Appends a piece's rows."""
         self._events += piece.events
+        self._left_out["malformed_events"] += piece.malformed
         if piece.spans:
             self._kinds += piece.spans.kinds
             self._foreign = set(sorted(self._foreign | piece.spans.foreign)[:NAMED_CATEGORIES])
@@ -119,9 +118,10 @@ class _Intake:
 
     def _append(self, table: str, columns: Columns) -> None:
         rows = len(columns["ts_ns"])
-        trace = pa.array(np.full(rows, self._trace, dtype=np.int32))
-        pass_name = pa.nulls(rows, pa.string()) if self._pass_name is None else pa.repeat(self._pass_name, rows)
-        self._store.append(table, columns | {"trace": trace, "pass_name": pass_name})
+        keys: Columns = {"trace": np.full(rows, self._trace, dtype=np.int32)}
+        if self._pass_name is not None:
+            keys["pass_name"] = numbered(np.zeros(rows, dtype=np.int32), pa.array([self._pass_name]))
+        self._store.append(table, columns | keys)
 
     def check(self, path: Path, metadata: Mapping[str, Any], base_ns: int) -> None:
         """Raises HwprofError where the document contradicts how its events were read, or they are not Kineto's."""
@@ -133,7 +133,7 @@ class _Intake:
             problem = f"{path} holds {self._events} events, but none that PyTorch's profiler writes."
             raise HwprofError(problem, remedy="Give a trace that torch.profiler exported.")
 
-    def finish(self, path: Path, metadata: Mapping[str, Any], *, malformed: int) -> None:
+    def finish(self, path: Path, metadata: Mapping[str, Any]) -> None:
         """Appends the rows of `traces` and `warnings`."""
         job, properties = metadata.get("distributedInfo"), metadata.get("deviceProperties")
         row = {
@@ -146,7 +146,6 @@ class _Intake:
         }
         keys = {"trace": self._trace, "pass_name": self._pass_name}
         self._store.append_rows("traces", [keys | row])
-        self._left_out.update(malformed_events=malformed)
         found = chain(
             kineto_trust.dropped_events(metadata),
             kineto_trust.missing_kernels(

@@ -88,33 +88,27 @@ _SALVAGED: dict[bytes, type[Span | Instant]] = {b'"X"': Span, b'"i"': Instant}
 _UNREAD = FlowStart()
 
 
-class EventDecoder:
-    """Decodes arrays of events.
+def decoded(text: bytes) -> tuple[list[Event], int]:
+    """Events of a JSON array, and how many lost a field; raises msgspec.DecodeError where it is no array of objects.
 
-    An array with an event that does not fit the types above is read field by field: what fits is kept, what does not is
-    left out, and `malformed` counts the events that lost a field.
+    An array with an event that does not fit the types above is read field by field: what fits is kept.
     """
+    try:
+        return _STRICT.decode(text), 0
+    except msgspec.ValidationError:
+        salvaged = [_salvaged(fields) for fields in _LOOSE.decode(text)]
+    return [event for event, _ in salvaged], sum(not whole for _, whole in salvaged)
 
-    def __init__(self) -> None:
-        self.malformed = 0
 
-    def __call__(self, text: bytes) -> list[Event]:
-        """Events of a JSON array; raises msgspec.DecodeError where it is no array of objects."""
-        try:
-            return _STRICT.decode(text)
-        except msgspec.ValidationError:
-            return [self._salvaged(fields) for fields in _LOOSE.decode(text)]
-
-    def _salvaged(self, fields: dict[str, Raw]) -> Event:
-        kind = _SALVAGED.get(bytes(fields.get("ph", b"")))
-        if kind is None:
-            self.malformed += "ph" not in fields
-            return _UNREAD
-        known, whole = _fitting(kind, fields)
-        if "args" not in known and "args" in fields:
-            known["args"] = _salvaged_args(Args if kind is Span else Memory, fields["args"])
-        self.malformed += not whole
-        return kind(**known)
+def _salvaged(fields: dict[str, Raw]) -> tuple[Event, bool]:
+    """What fits of an event, and whether all did."""
+    kind = _SALVAGED.get(bytes(fields.get("ph", b"")))
+    if kind is None:
+        return _UNREAD, "ph" in fields
+    known, whole = _fitting(kind, fields)
+    if "args" not in known and "args" in fields:
+        known["args"] = _salvaged_args(Args if kind is Span else Memory, fields["args"])
+    return kind(**known), whole
 
 
 def _fitting(kind: type[Struct], fields: dict[str, Raw]) -> tuple[dict[str, Any], bool]:

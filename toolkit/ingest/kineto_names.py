@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from toolkit.ingest.categories import CATEGORIES, kernel_category
-from toolkit.ingest.columns import Answers, Codes, Numbering
+from toolkit.ingest.columns import Answers, Codes, Numbering, numbered
 
 # A hostile trace may name every event anew.
 MOST_NAMES, MOST_LETTERS = 1 << 15, 1 << 22
@@ -43,9 +43,9 @@ class Names:
         """Whether to begin anew, so that memory stays bounded."""
         return len(self._texts) > MOST_NAMES or self._texts.nbytes > MOST_LETTERS
 
-    def texts(self, numbers: Codes) -> pa.StringArray:
+    def texts(self, numbers: Codes) -> pa.DictionaryArray:
         """The names of these numbers."""
-        return self._texts.take(pa.array(numbers))
+        return numbered(numbers, self._texts)
 
     def categories(self, numbers: Codes) -> npt.NDArray[np.int8]:
         """Each kernel's category, as an index into CATEGORIES."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from toolkit.ingest import kineto_tables, kineto_trust
 from toolkit.ingest.columns import Ns
-from toolkit.ingest.kineto_events import Event, Instant, Span
+from toolkit.ingest.kineto_events import Instant, Span, decoded
 from toolkit.ingest.kineto_names import Names
 from toolkit.ingest.kineto_tables import FOREIGN, KINDS, MEMORY_EVENT, Columns, chosen
 from toolkit.ingest.kineto_trust import Calls
@@ -35,25 +35,28 @@ class Allocations(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """What a piece gives; None where it holds no such event."""
+    """What a piece gives; None where it holds no such event. `malformed` events lost a field."""
 
     events: int
+    malformed: int
     spans: Spans | None
     allocations: Allocations | None
 
 
 class PieceReader:
-    """Makes pieces of decoded events; `base_ns` is the trace's own zero."""
+    """Makes pieces of JSON arrays of events; `base_ns` is the trace's own zero."""
 
     def __init__(self, base_ns: int) -> None:
         self._base_ns = base_ns
         self._names = Names()
 
-    def __call__(self, events: Sequence[Event]) -> Piece:
-        """The events' rows and counts."""
+    def __call__(self, text: bytes) -> Piece:
+        """The events' rows and counts; raises msgspec.DecodeError where the text is no array of objects."""
+        events, malformed = decoded(text)
         spans = [event for event in events if type(event) is Span]
         memory = [event for event in events if type(event) is Instant and event.name == MEMORY_EVENT]
-        return Piece(len(events), self._spans(spans) if spans else None, self._allocations(memory) if memory else None)
+        rows = self._spans(spans) if spans else None, self._allocations(memory) if memory else None
+        return Piece(len(events), malformed, *rows)
 
     def _spans(self, spans: Sequence[Span]) -> Spans:
         kinds = kineto_tables.kinds_of(spans)

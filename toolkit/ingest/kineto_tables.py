@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from toolkit.ingest.categories import CATEGORIES
-from toolkit.ingest.columns import LONGEST_NS, Codes, Ns, ns_of_us, on_axis, repeating
+from toolkit.ingest.columns import LONGEST_NS, Codes, Ns, ns_of_us, numbered, on_axis, repeating
 from toolkit.ingest.kineto_events import Args, Instant, Memory, Named, Span
 from toolkit.ingest.kineto_names import CATEGORY_TEXTS, Names
 
@@ -114,7 +114,7 @@ def slices(timed_spans: Timed, named: Codes, names: Names) -> Columns:
     columns = {
         "ts_ns": pa.array(timed_spans.ts_ns),
         "dur_ns": timed_spans.dur_ns,
-        "kind": _KIND_TEXTS.take(pa.array(kinds)),
+        "kind": numbered(kinds, _KIND_TEXTS),
         "name": names.texts(named),
         "correlation": pa.array([arg.correlation for arg in args], pa.int64()),
         "external_id": external,
@@ -146,7 +146,7 @@ def allocations(instants: Sequence[Instant], base_ns: int) -> tuple[Columns, int
         "ts_ns": pa.array((ns + base_ns)[usable]),
         "thread": _threads(instants),
         "device": repeating(["cpu" if arg.device_type == CPU_DEVICE_TYPE else arg.device for arg in args], _text),
-        "action": _ACTIONS.take(pa.array((sizes < 0).astype(np.int8))),
+        "action": numbered(sizes < 0, _ACTIONS),
         "bytes": pa.array(abs(sizes)),
         "address": pa.array([arg.address for arg in args], pa.int64()),
         "in_use_bytes": pa.array([arg.allocated for arg in args], pa.int64()),
@@ -166,11 +166,11 @@ def _spread(columns: Columns, rows: npt.NDArray[np.bool_]) -> Columns:
     return {name: column.take(places) for name, column in columns.items()}
 
 
-def _categories(kinds: Kinds, named: Codes, names: Names) -> pa.StringArray:
+def _categories(kinds: Kinds, named: Codes, names: Names) -> pa.DictionaryArray:
     categories = _CATEGORY_OF_KIND[kinds]
     kernels = kinds == KERNEL
     categories[kernels] = names.categories(named[kernels])
-    return CATEGORY_TEXTS.take(pa.array(categories, mask=categories == NO_CATEGORY))
+    return numbered(categories, CATEGORY_TEXTS, categories != NO_CATEGORY)
 
 
 def _device_columns(spans: Sequence[Span], args: Sequence[Args], categories: pa.StringArray) -> Columns:
@@ -185,7 +185,7 @@ def _device_columns(spans: Sequence[Span], args: Sequence[Args], categories: pa.
     }
 
 
-def _threads(events: Sequence[Span] | Sequence[Instant]) -> pa.StringArray:
+def _threads(events: Sequence[Span] | Sequence[Instant]) -> pa.DictionaryArray:
     """Process and thread of each event, as process/thread."""
     pids, tids = [event.pid for event in events], [event.tid for event in events]
     if len(set(pids)) == 1:

@@ -24,7 +24,8 @@ ARROW_TYPES = {
     "BOOLEAN": pa.bool_(),
     "DOUBLE": pa.float64(),
     "INTEGER": pa.int32(),
-    "VARCHAR": pa.string(),
+    # Texts repeat; Parquet writes them by their numbers, too.
+    "VARCHAR": pa.dictionary(pa.int32(), pa.string()),
 }
 ARROW_SCHEMAS = {
     table: pa.schema([(column.name, ARROW_TYPES[column.type]) for column in columns])
@@ -68,11 +69,9 @@ class StoreWriter:
             raise KeyError(f"table {table} has no column {sorted(unknown)}")
         length = len(next(iter(columns.values())))
         arrays = [
-            columns[field.name] if isinstance(columns.get(field.name), pa.Array)
-            else pa.array(columns[field.name], field.type) if field.name in columns
-            else pa.nulls(length, field.type)
+            _array(columns[field.name], field.type) if field.name in columns else _nulls(length, field.type)
             for field in wanted
-        ]  # fmt: skip
+        ]
         batch = pa.RecordBatch.from_arrays(arrays, schema=wanted)
         self._gathered.setdefault(table, []).append(batch)
         self._rows[table] += length
@@ -107,7 +106,8 @@ class StoreWriter:
                 use_dictionary=TEXT_COLUMNS[table],
                 column_encoding=NUMBER_ENCODINGS[table],
             )
-        self._writers[table].write_table(pa.Table.from_batches(batches), row_group_size=2 * GROUP_ROWS)
+        rows = pa.Table.from_batches(batches).unify_dictionaries()
+        self._writers[table].write_table(rows, row_group_size=2 * GROUP_ROWS)
 
     def _wait(self) -> None:
         writing, self._writing = self._writing, None
@@ -140,6 +140,23 @@ class StoreWriter:
                 writer.close()
             # The analyses that come next use memory of their own.
             pa.default_memory_pool().release_unused()
+
+
+def _array(values: Any, kind: pa.DataType) -> pa.Array:
+    """Values of any form as an array of the type: texts by their numbers."""
+    if not pa.types.is_dictionary(kind):
+        return values if isinstance(values, pa.Array) else pa.array(values, kind)
+    if isinstance(values, pa.DictionaryArray):
+        return values
+    texts = values if isinstance(values, pa.Array) else pa.array(values, kind.value_type)
+    return texts.dictionary_encode()
+
+
+def _nulls(length: int, kind: pa.DataType) -> pa.Array:
+    """NULL throughout; a dictionary that holds one could not be united with others."""
+    if not pa.types.is_dictionary(kind):
+        return pa.nulls(length, kind)
+    return pa.DictionaryArray.from_arrays(pa.nulls(length, kind.index_type), pa.array([], kind.value_type))
 
 
 def text_of(path: Path) -> str:
