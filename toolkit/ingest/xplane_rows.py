@@ -94,7 +94,8 @@ def host_slices(batch: Batch, scopes: Scopes) -> Slices:
     if batch.plane.stat_id("hlo_op") is not None:
         operators = _operators(stats, scopes)
         told = operators.mapped(lambda name: batch.plane.direction(name or ""))
-        directions = np.where(kinds == OP, np.maximum(directions, np.array(told.values)[told.codes]), 0)
+        of_scopes = np.array(told.values, np.int8)[told.codes]
+        directions = np.where(kinds == OP, np.maximum(directions, of_scopes), np.int8(0))
         more |= _origin(stats, operators)
     more["category"] = pa.array(DIRECTIONS, pa.string()).take(pa.array(directions))
     return Slices(batch, kinds, _correlation(stats), more)
