@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.analyses import operators, runner
+from toolkit.analyses import runner
 from toolkit.analyses.summary import summarise
 from toolkit.errors import HwprofError
 from toolkit.ingest.store import StoreWriter, connect
@@ -236,60 +236,6 @@ def test_a_trace_without_annotations_is_untrusted(tmp_path: Path) -> None:
     with store(tmp_path, marks=TWO_STEPS, traces=TRACES) as connection:
         summary = summarise(connection)
     assert [warning.code for warning in summary.warnings] == ["no_alignment"]
-
-
-def own_times(folder: Path, spans: Sequence[tuple[str, str, int, int]]) -> dict[str, int]:
-    """Own time of each operator, of spans given as thread, name, start and end in this order."""
-    with store(
-        folder,
-        slices=[
-            {"trace": 0, "kind": "op", "thread": thread, "name": name, "ts_ns": start, "dur_ns": end - start}
-            for thread, name, start, end in spans
-        ],
-    ) as connection:
-        return {time.operator: time.self_ns for time in operators.operator_times(connection)}
-
-
-def test_own_time_leaves_out_the_operators_inside(tmp_path: Path) -> None:
-    """An operator's own time is its duration less its children's, on each thread apart."""
-    spans = [
-        ("a", "outer", 0, 100), ("a", "inner", 10, 40), ("a", "innermost", 20, 30), ("a", "next", 100, 110),
-        ("b", "other thread", 15, 35),
-    ]  # fmt: skip
-    own = {"outer": 70, "inner": 20, "innermost": 10, "next": 10, "other thread": 20}
-    assert own_times(tmp_path, spans) == own
-
-
-@given(spans=st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 30), st.integers(0, 30)), max_size=15))
-def test_own_times_of_a_nested_thread_sum_to_its_union(
-    tmp_path_factory: pytest.TempPathFactory, spans: list[tuple[str, int, int]]
-) -> None:
-    """Where operators nest, in whatever order they are stored, own times sum to what any covers; none is negative."""
-    nested: list[tuple[str, str, int, int]] = []
-    for thread, start, length in spans:
-        end = start + length
-        others = [(a, b) for other, _, a, b in nested if other == thread]
-        if all(end <= a or start >= b or (a <= start and end <= b) or (start <= a and b <= end) for a, b in others):
-            nested.append((thread, f"{len(nested)}", start, end))
-    own = own_times(tmp_path_factory.mktemp("store"), nested)
-    moments = {(thread, moment) for thread, _, start, end in nested for moment in range(start, end)}
-    assert sum(own.values()) == len(moments)
-    assert all(ns >= 0 for ns in own.values())
-
-
-@pytest.mark.parametrize(
-    ("name", "operator"),
-    [
-        ("aten::conv2d", "aten::conv2d"),
-        ("model/conv1/Conv2D:Conv2D", "Conv2D"),
-        ("Adam.step", "Adam.step"),
-        ("x:", "x:"),
-        ("Iterator:: Map", "Iterator:: Map"),
-    ],
-)
-def test_operators_are_named_by_type(name: str, operator: str) -> None:
-    """XPlane's scope/op:Type counts under its type; PyTorch's double colon is part of the name."""
-    assert operators.operator_name(name) == operator
 
 
 def test_an_unknown_analysis_is_refused() -> None:

@@ -113,12 +113,13 @@ def test_sends_and_receives_are_no_collectives(tmp_path: Path) -> None:
 
 
 def test_jobs_are_told_apart_by_their_size(tmp_path: Path) -> None:
-    """Each world has a table of its own; a rank alone, and traces that tell none, have none."""
+    """Each world has a table of its own; a rank alone has none, but who is missing is said."""
     others = [trace(0, *FAST, world_size=3), trace(0, *FAST) | {"distributedInfo": {}}]
     jobs, report = analysed(tmp_path, [trace(0, *FAST), trace(1, *SLOW), *others])
     assert [(job["world_size"], len(job["ranks"])) for job in jobs] == [(2, 2), (3, 1)]
     assert "Ranks, world size 2" in report
     assert "Ranks, world size 3" not in report
+    assert "Missing of 3 ranks: 1–2" in report
 
 
 def test_a_rank_without_a_device_is_there_all_the_same(tmp_path: Path) -> None:

@@ -9,12 +9,15 @@ import numpy as np
 import pyarrow as pa
 
 from toolkit.ingest.columns import Answers, Codes, Numbering
+from toolkit.ingest.directions import DIRECTIONS
 from toolkit.ingest.nesting import Flags, Nest, Ns, Spans, Sweep, in_order
 
 BATCH_ROWS = 1 << 16
 SPANS = "FROM slices WHERE trace = $1 AND dur_ns IS NOT NULL AND "
 BOUNDS = "SELECT coalesce(thread, '') AS thread, ts_ns AS start_ns, ts_ns + dur_ns AS end_ns "
-COLUMNS = BOUNDS + ", name, external_id "
+# What is not told is NONE.
+DIRECTION = f"(coalesce(list_position({list(DIRECTIONS[1:])}, category), 0) - 1)::BIGINT AS direction"
+COLUMNS = BOUNDS + f", name, external_id, {DIRECTION} "
 # Outer before inner where they start together.
 ORDER = " ORDER BY thread, start_ns, end_ns DESC, external_id NULLS FIRST, name"
 NO_ID = np.iinfo(np.int64).min
@@ -31,7 +34,8 @@ class HostSpans:
         """Thread and window of the spans that an SQL condition names, the windows of each thread in their order.
 
         `wanted` is asked once of each name; spans of the others are left out. Labels are the name's number, the
-        external id (NO_ID where there is none), and the span's own number.
+        external id (NO_ID where there is none), the span's own number, and the direction that it tells itself: NONE or
+        a place in DIRECTIONS[1:].
         """
         spans = SPANS + where
         query = COLUMNS + spans + ("" if self._in_order(BOUNDS + spans) else ORDER)
@@ -40,7 +44,9 @@ class HostSpans:
         for batch in self._batches(query):
             names = numbers(batch["name"], self.names)
             ids = np.asarray(batch["external_id"].fill_null(NO_ID))
-            found = Spans(*_bounds(batch), (names.astype(np.int64), ids, np.arange(count, count + len(names))))
+            own_numbers = np.arange(count, count + len(names))
+            labels = (names.astype(np.int64), ids, own_numbers, np.asarray(batch["direction"]))
+            found = Spans(*_bounds(batch), labels)
             chosen = answers.of(names).astype(bool)
             count += len(names)
             for thread, which in self._threads(batch):

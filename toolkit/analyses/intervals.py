@@ -52,7 +52,7 @@ def unions_of(connection: duckdb.DuckDBPyConnection, analysis: str, parts: Seque
     chosen = " AND ".join(f"{column} = ${column}" for column in where)
     numbered = "list_position($parts, part)::UTINYINT AS number, start_ns, end_ns"
     query = f"SELECT {numbered} FROM ({runner.text(analysis)}) WHERE {chosen}"  # noqa: S608 # our own texts
-    unions = [_Growing() for _ in parts]
+    unions = [Growing() for _ in parts]
     for batch in connection.sql(query, params={**where, "parts": list(parts)}).to_arrow_reader(BATCH_ROWS):
         number, starts, ends = (np.asarray(batch[name]) for name in ("number", "start_ns", "end_ns"))
         for place, union in enumerate(unions, start=1):
@@ -60,13 +60,14 @@ def unions_of(connection: duckdb.DuckDBPyConnection, analysis: str, parts: Seque
     return [union.whole() for union in unions]
 
 
-class _Growing:
+class Growing:
     """A union that takes more, and joins what it took where that is much beside what it had."""
 
     def __init__(self) -> None:
         self._parts, self._taken = [Union(*np.empty((2, 0), dtype=np.int64))], 0
 
     def add(self, union: Union) -> None:
+        """Takes this too."""
         self._parts.append(union)
         self._taken += len(union.starts)
         if self._taken > max(len(self._parts[0].starts) // 4, BATCH_ROWS):

@@ -18,13 +18,11 @@ from msgspec import Struct
 from toolkit.analyses.device_time import DeviceTime, device_time
 from toolkit.analyses.host_spans import HostSpans
 from toolkit.analyses.launch_columns import kernels_of, launches_of
-from toolkit.analyses.launch_origins import DIRECTIONS, Numbers, Origins, origins
+from toolkit.analyses.launch_origins import Numbers, Origins, origins
 from toolkit.analyses.operators import operator_name
+from toolkit.analyses.torch_directions import NAMES, foreign
 from toolkit.ingest.columns import Numbering
 from toolkit.ingest.nesting import NONE, Ns, Places
-
-# Training's directions are PyTorch's; no other framework's trace tells them.
-FOREIGN = "SELECT trace FROM traces WHERE format <> 'kineto'"
 
 
 class KernelPart(Struct, frozen=True, kw_only=True):
@@ -73,11 +71,11 @@ class _Listed(NamedTuple):
 def kernel_attribution(connection: duckdb.DuckDBPyConnection) -> list[KernelAttribution]:
     """Each device that ran kernels. Asserts that each list holds every kernel of the device exactly once."""
     devices = [time for time in device_time(connection) if time.kernels]
-    foreign = {trace for (trace,) in connection.execute(FOREIGN).fetchall()}
+    others = foreign(connection)
     return [
         attributed
         for trace, times in groupby(devices, key=attrgetter("trace"))
-        for attributed in _trace(connection, trace, times, told=trace not in foreign)
+        for attributed in _trace(connection, trace, times, told=trace not in others)
     ]
 
 
@@ -112,7 +110,7 @@ def _listed(found: Origins, spans: HostSpans, *, told: bool) -> dict[str, _Liste
     return {
         "operators": _Listed(type_of[found.operator.number], found.operator.call, types.distinct.__getitem__),
         "outermost": _Listed(type_of[found.outermost.number], found.outermost.call, types.distinct.__getitem__),
-        "directions": _Listed(direction, None, DIRECTIONS.__getitem__),
+        "directions": _Listed(direction, None, NAMES.__getitem__),
         "modules": _Listed(found.module.number, found.module.call, names.__getitem__),
         "steps": _Listed(found.step, None, str),
     }

@@ -1,6 +1,6 @@
 """What the analyses say of native traces, whoever made them: each of `hwprof analyze --json` and of a run's summary."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any, Protocol, TypeVar
 
@@ -32,13 +32,23 @@ class TraceDevice(DeviceTime, frozen=True, kw_only=True):
 class Operator(Struct, frozen=True, kw_only=True):
     """Host time of one operator over all threads: `self_ns` leaves out the operators inside it.
 
-    `share` is of the own time of all operators in the trace, those that are not listed too.
+    `total_ns` counts a call within one of the same name once. `share` is of the own time of all operators in the trace,
+    those that are not listed too. `directions` is `self_ns` by direction of training, as far as the trace tells it.
     """
 
     operator: str
     calls: int
     self_ns: int
     total_ns: int
+    share: float | None
+    directions: dict[str, int]
+
+
+class Direction(Struct, frozen=True, kw_only=True):
+    """Own time of all operators on the host in one direction of training; null is what the trace does not tell."""
+
+    direction: str | None
+    self_ns: int
     share: float | None
 
 
@@ -123,6 +133,7 @@ class TraceAnalysis(Struct, frozen=True, kw_only=True):
     kernels_by: list[KernelAttribution]
     steps: list[StepParts]
     operators: list[Operator]
+    directions: list[Direction]
     frames: list[Frame]
     memory: Memory
 
@@ -168,6 +179,7 @@ def analyse(connection: duckdb.DuckDBPyConnection, path: str | None = None) -> l
             kernels_by=attributed[trace],
             steps=steps[trace],
             operators=_operators(operators[trace]),
+            directions=_directions(operators[trace]),
             frames=_frames(rows["stacks"][trace]),
             memory=Memory(
                 series=series[trace],
@@ -208,8 +220,20 @@ def _operators(times: list[OperatorTime]) -> list[Operator]:
             self_ns=time.self_ns,
             total_ns=time.total_ns,
             share=time.self_ns / whole if whole else None,
+            directions={name: ns for name, ns in time.directions.items() if name},
         )
         for time in times[:TOP_OPERATORS]
+    ]
+
+
+def _directions(times: list[OperatorTime]) -> list[Direction]:
+    """Most time first."""
+    sums: Counter[str | None] = Counter()
+    for time in times:
+        sums.update(time.directions)
+    whole = sums.total()
+    return [
+        Direction(direction=name, self_ns=ns, share=ns / whole if whole else None) for name, ns in sums.most_common()
     ]
 
 

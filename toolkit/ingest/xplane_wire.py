@@ -1,8 +1,8 @@
 """Columns of many small protobuf messages at once, cut from their bytes: no Python object a message.
 
-It takes a fifth of the time of the protobuf library's Python messages, nearly all of which goes into making and
-dropping objects. What is broken gives a DamageError, as with the library; a group, a way of writing that no field of
-XPlane's uses, counts as broken. The format: https://protobuf.dev/programming-guides/encoding.
+What the store takes is columns, so an object for each event and stat would be made only to be taken apart. What is
+broken gives a DamageError, as with the library; a group, a way of writing that no field of XPlane's uses, counts as
+broken. The format: https://protobuf.dev/programming-guides/encoding.
 """
 
 from collections.abc import Iterator

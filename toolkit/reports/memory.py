@@ -21,9 +21,9 @@ from toolkit.reports.tables import (
 
 SHOWN_HOLDERS = 8
 BASES = {
-    "growth": "growth since the profiler began",
+    "growth": "+ is growth since the profiler began; how much was in use before is not told",
     "placed": "counted back from the snapshot's segments, as asked for, before rounding",
-    "relative": "change since the first event; how much was in use before is not told",
+    "relative": "+ is the change since the first event; how much was in use before is not told",
 }
 
 
@@ -49,9 +49,12 @@ def _over_time(series: Sequence[MemorySeries]) -> Table:
         moments = [(point.ts_ns or 0) - (first.ts_ns or 0) if timed else point.event for point, _ in known]
         at = None if one.peak.ts_ns is None or first.ts_ns is None else one.peak.ts_ns - first.ts_ns
         reserved = [point.reserved_bytes for point in one.points if point.reserved_bytes is not None]
+        # a change from what is not told must not look like the whole
+        whole = one.basis in {"total", "placed"}
+        peak = mebibytes(one.peak.in_use_bytes)
         found.add_row(
             _name(one.allocator, one.device), Sparkline(moments, [level for _, level in known]),
-            mebibytes(first.in_use_bytes), mebibytes(one.peak.in_use_bytes), milliseconds(at),
+            mebibytes(first.in_use_bytes if whole else None), peak if whole else f"+{peak}", milliseconds(at),
             mebibytes(max(reserved, default=None)),
         )  # fmt: skip
     notes = list(_notes(series))

@@ -69,19 +69,20 @@ def _why_idle(trace: TraceAnalysis, device: TraceDevice) -> str:
     own = [stream for stream in trace.streams if stream.device == device.device and stream.idle_ns]
     if not own:
         return ""
-    busiest = max(own, key=lambda stream: stream.span_ns - stream.idle_ns)
-    waited = busiest.host_wait_ns / busiest.idle_ns
-    stream = f"its busiest stream ({busiest.stream})"
+    # of the device's idle time, the stream that was at work over most of its span tells most
+    longest = max(own, key=lambda stream: (stream.span_ns, stream.slices))
+    waited = longest.host_wait_ns / longest.idle_ns
+    stream = shown(longest.stream or "?")
+    told = f". Of the idle time of stream {stream}, {percent(waited)} is waiting for the host to launch"
     if waited < 0.5:  # noqa: PLR2004 - the smaller half is no explanation
-        return f", and {stream} spends no more than {percent(waited)} of its own waiting for the host"
+        return told
     loading = sum(step.parts_ns["DataLoader"] for step in trace.steps)
     steps = sum(step.end_ns - step.start_ns for step in trace.steps) or 1
-    told = f", and {stream} spends {percent(waited)} of its own waiting for the host to launch"
     if loading / steps >= NOTABLE:
         return f"{told}; the data loader takes {percent(loading / steps)} of the steps"
     if trace.operators:
         top = trace.operators[0]
-        return f"{told}; there {shown(top.operator)} takes most ({percent(top.share)} of the operators' own time)"
+        return f"{told}; on the host, {shown(top.operator)} takes most ({percent(top.share)} of operators' own time)"
     return told
 
 

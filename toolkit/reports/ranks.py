@@ -12,11 +12,13 @@ from toolkit.reports.tables import UNKNOWN, milliseconds, percent, share, table
 
 
 def job_sections(jobs: Sequence[Job]) -> Iterable[RenderableType]:
-    """A table for each job of which several ranks are there, and who is missing, double or slow."""
+    """A table for each job of which several ranks are there, and who is missing, double or slow in any."""
     for job in jobs:
         if len({rank.rank for rank in job.ranks}) > 1:
             yield _table(job)
             yield from _remarks(job)
+        else:
+            yield from _incomplete(job)
 
 
 def _table(job: Job) -> Table:
@@ -37,11 +39,15 @@ def _table(job: Job) -> Table:
     return found
 
 
-def _remarks(job: Job) -> Iterable[Text]:
+def _incomplete(job: Job) -> Iterable[Text]:
     if job.missing:
         yield Text(f"Missing of {job.world_size} ranks: {ranges(job.missing)}", "bold red")
     if job.duplicates:
         yield Text(f"Ranks with several traces: {ranges(job.duplicates)}", "bold red")
+
+
+def _remarks(job: Job) -> Iterable[Text]:
+    yield from _incomplete(job)
     if job.not_compared:
         yield Text(f"Who waits for whom is not told: {job.not_compared}", "yellow")
         return

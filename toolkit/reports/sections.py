@@ -9,7 +9,8 @@ from rich.table import Table
 
 from toolkit.analyses.kernel_attribution import KernelAttribution, KernelPart
 from toolkit.analyses.step_parts import StepParts
-from toolkit.analyses.traces import Frame, Operator, TraceAnalysis
+from toolkit.analyses.traces import Direction, Frame, Operator, TraceAnalysis
+from toolkit.ingest import kineto
 from toolkit.reports.devices import device_sections, kernel_tables
 from toolkit.reports.memory import memory_tables
 from toolkit.reports.tables import Cropped, bar, microseconds, milliseconds, share, short_frame, shown, table
@@ -32,8 +33,10 @@ def trace_sections(trace: TraceAnalysis) -> Iterable[RenderableType]:
     busiest = max(trace.devices, key=lambda device: device.busy_ns, default=None)
     for attribution in trace.kernels_by:
         if busiest and attribution.device == busiest.device:
-            yield from _kernels_by(attribution)
+            yield from _kernels_by(attribution, trace.format)
             yield from kernel_tables(attribution.device, trace.kernels, trace.uncategorised)
+    if len(trace.directions) > 1:
+        yield _directions(trace.directions)
     if trace.operators:
         yield _operators(trace.operators)
     if trace.frames:
@@ -63,7 +66,10 @@ def _steps(steps: Sequence[StepParts]) -> Table:
 def _streams(trace: TraceAnalysis) -> Table:
     titles = ("device", "stream", "pieces", "span", "idle", "host wait", "kernel wait", "other")
     found = table("Why each stream idled, ms", *titles)
-    found.note = "host wait: launched after the work before had ended; kernel wait: gaps under 30 ns"
+    found.note = (
+        "host wait: launched after the work before had ended; kernel wait: gaps under 30 ns; other: launched in time,"
+        " yet not begun, or its launch not in the trace"
+    )
     rows = sorted(trace.streams, key=lambda row: (row.device, -row.slices))
     for row in rows[:SHOWN_STREAMS]:
         times = (row.span_ns, row.idle_ns, row.host_wait_ns, row.kernel_wait_ns, row.other_ns)
@@ -88,11 +94,13 @@ def _launches(trace: TraceAnalysis) -> Iterable[Table]:
         yield found
 
 
-def _kernels_by(attribution: KernelAttribution) -> Iterable[Table]:
+def _kernels_by(attribution: KernelAttribution, format_: str) -> Iterable[Table]:
+    # XLA's compiled modules bear the names of functions; PyTorch's are instances of classes.
+    modules = {"class of module": _by_class(attribution.modules)}
     several = {
         "direction": attribution.directions,
         "operator": attribution.operators,
-        "class of module": _by_class(attribution.modules),
+        **(modules if format_ == kineto.FORMAT else {"compiled module": attribution.modules}),
         "step": attribution.steps,
     }
     for what, parts in several.items():
@@ -134,8 +142,16 @@ def _by_class(modules: Sequence[KernelPart]) -> list[KernelPart]:
     return sorted(merged, key=lambda part: -part.kernel_ns)
 
 
+def _directions(directions: Sequence[Direction]) -> Table:
+    found = table("Host time by direction, all threads, ms", "direction", "own time of operators", "share of own")
+    for part in directions:
+        found.add_row(part.direction or "not told", milliseconds(part.self_ns), bar(part.share))
+    return found
+
+
 def _operators(operators: Sequence[Operator]) -> Table:
     found = table("Host time by operator, all threads, ms", "operator", "calls", "own", "total", "share of own")
+    found.note = "own: without the operators inside it"
     for operator in operators[:SHOWN_ROWS]:
         figures = [f"{operator.calls:,}", milliseconds(operator.self_ns), milliseconds(operator.total_ns)]
         found.add_row(shown(operator.operator), *figures, bar(operator.share))

@@ -18,6 +18,8 @@ UNKNOWN = "–"
 FRAME = re.compile(r"\(.*[\\/]([^\\/]+[\\/][^\\/]+)\)$")
 # Half of the last place of figures in ms.
 LEAST_NS = 5_000
+# Half of the last place of figures in MiB.
+LEAST_BYTES = 2**20 / 20
 # From empty to full, an eighth a step.
 LEVELS = " ▁▂▃▄▅▆▇█"
 SPARKLINE_WIDTHS = (12, 60)
@@ -97,8 +99,10 @@ def microseconds(ns: int | None) -> str:
 
 
 def mebibytes(count: float | None) -> str:
-    """Bytes in MiB."""
-    return UNKNOWN if count is None else f"{count / 2**20:,.1f}"
+    """Bytes in MiB; what is too little to show is not shown as nothing."""
+    if count is None:
+        return UNKNOWN
+    return "<0.1" if 0 < count < LEAST_BYTES else f"{count / 2**20:,.1f}"
 
 
 class Cropped:
