@@ -2,6 +2,9 @@
 ##
 ##   make profile FRAMEWORK=torch MODEL=resnet50   profile a workload; any setting of `hwprof run` upper-cased:
 ##        BATCH=8 EPOCHS=1 STEPS=5 DEVICE=cpu …    only those given on make's command line count
+##   make verify MODEL=resnet50                    show that the matched model is the same in every framework:
+##        FRAMEWORKS=tf,jax FORCE=1                which to hold to PyTorch; anew where a verdict is kept
+##   make verify-all                               all eight models, one table at the end
 ##   make tensorboard                              show the recorded runs in TensorBoard
 ##   make doctor                                   what works on this machine, and what to do about the rest
 ##   make images                                   build the image of every framework and variant: cpu, cuda
@@ -17,7 +20,7 @@
 ##   PYTHON=/path/to/python3.12   the Python to install with (by default the first that fits)
 ##   RUNS=folder                  where runs lie (by default runs/)
 
-.PHONY: help profile tensorboard doctor images image test lint check fuzz docs lock clean setup setup-dev
+.PHONY: help profile verify verify-all tensorboard doctor images image test lint check fuzz docs lock clean setup setup-dev
 .DEFAULT_GOAL := help
 
 BIN := .venv/toolkit/bin
@@ -35,7 +38,11 @@ given = $(if $(findstring command line,$(origin $1)),$(value $1))
 GIVEN := $(foreach name,$(sort $(.VARIABLES)),$(if $(findstring command line,$(origin $(name))),$(name)))
 SETTINGS = $(foreach name,$(filter-out PYTHON RUNS,$(GIVEN)),--set $(call quoted,$(call lower,$(name))=$(value $(name))))
 IMAGE_OPTIONS = $(if $(call given,RUNTIME),--runtime $(call quoted,$(value RUNTIME))) $(if $(call given,PROGRESS),--progress)
-needed = $(or $(call given,$1),$(error Give $1 on make's command line, as in: make image FRAMEWORK=torch VARIANT=cpu))
+needed = $(or $(call given,$1),$(error Give $1 on make's command line, as in: make $2))
+FORCED = $(filter-out 0 no false,$(call given,FORCE))
+VERIFY_OPTIONS = $(if $(call given,FRAMEWORKS),--frameworks $(call quoted,$(value FRAMEWORKS))) $(if $(FORCED),--force) \
+  $(foreach name,$(filter-out PYTHON RUNS MODEL FRAMEWORKS FORCE,$(GIVEN)),--set $(call quoted,$(call lower,$(name))=$(value $(name))))
+IMAGE_EXAMPLE := image FRAMEWORK=torch VARIANT=cpu
 RUNS_OPTION = $(if $(call given,RUNS),--runs $(call quoted,$(value RUNS)))
 
 # The Python of the environment that is there comes first, so that a plain make does not change it.
@@ -68,6 +75,12 @@ setup-dev:
 profile: setup
 	@$(BIN)/hwprof run $(RUNS_OPTION) $(SETTINGS)
 
+verify: setup
+	@$(BIN)/hwprof verify $(VERIFY_OPTIONS) -- $(call quoted,$(call needed,MODEL,verify MODEL=resnet50))
+
+verify-all: setup
+	@$(BIN)/hwprof verify $(VERIFY_OPTIONS) -- all
+
 tensorboard: setup
 	@$(BIN)/hwprof tensorboard $(RUNS_OPTION)
 
@@ -78,7 +91,7 @@ images: setup
 	@$(BIN)/hwprof image $(IMAGE_OPTIONS)
 
 image: setup
-	@$(BIN)/hwprof image $(IMAGE_OPTIONS) -- $(call quoted,$(call needed,FRAMEWORK)-$(call needed,VARIANT))
+	@$(BIN)/hwprof image $(IMAGE_OPTIONS) -- $(call quoted,$(call needed,FRAMEWORK,$(IMAGE_EXAMPLE))-$(call needed,VARIANT,$(IMAGE_EXAMPLE)))
 
 test: setup-dev
 	@$(BIN)/python -m pytest

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.test_cli import HWPROF, REPO, hwprof
+from toolkit.capture import runs, verdicts
 from toolkit.reports import summary_json, tensorboard_events
 
 SMALL = ["model=cifar_cnn", "batch=8", "steps=4", "epochs=2", "validation_steps=1", "infer_batches=1,4", "threads=1"]
@@ -41,7 +42,9 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 def test_a_run_folder_is_whole(finished: Path) -> None:
     """Every part that the design names is there, and the status says complete."""
     ended = json.loads((finished / "run.json").read_text())
-    assert ended | {"runtime": None} == {"status": "complete", "reason": None, "exit_code": 0, "runtime": None}
+    assert ended | {"runtime": None, "matched": None} == {
+        "status": "complete", "reason": None, "exit_code": 0, "runtime": None, "matched": None,
+    }  # fmt: skip
     wanted = ["spec.json", "summary.json", "raw/launch.json", "marks.parquet", "slices.parquet", "counters.parquet"]
     records = ("worker.jsonl", "facts.json", "samplers.jsonl")
     wanted += [f"raw/{name}/{file}" for name in ("time", "profile") for file in records]
@@ -60,6 +63,18 @@ def test_every_report_says_where_it_ran(finished: Path) -> None:
     shown = " ".join(hwprof("show", finished.name, "--runs", finished.parent).stdout.split())
     assert f"lock {launched['lock']} {launched['lock_sha256'][:12]}" in shown
     assert launched["lock_sha256"] in tensorboard_events.text(finished)
+
+
+def test_every_report_says_whether_it_is_verified(finished: Path) -> None:
+    """run.json and summary.json hold the identity by which a verdict is found; PyTorch is the reference."""
+    spec = runs.spec_of(finished)
+    claim = json.loads((finished / "run.json").read_text())["matched"]
+    assert claim["identity"] == verdicts.identity(spec, spec.framework)
+    assert claim["reference"] == (spec.framework == "torch")
+    assert json.loads((finished / "summary.json").read_text())["matched"] == claim
+    said = "PyTorch is the reference" if claim["reference"] else "matched"
+    assert said in " ".join(hwprof("show", finished.name, "--runs", finished.parent).stdout.split())
+    assert said in tensorboard_events.text(finished)
 
 
 def test_ledgers_sum_exactly_and_hold_what_ran(finished: Path) -> None:

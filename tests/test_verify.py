@@ -11,7 +11,8 @@ import pytest
 
 from tests.workers import REPO, small, work
 from toolkit.analyses.verification import Verdict, verdicts
-from toolkit.capture.verify import Probed, Told, identity, probe_all
+from toolkit.capture.verdicts import identity
+from toolkit.capture.verify import Probed, Told, probe_all
 from toolkit.spec import FRAMEWORKS, RunSpec
 
 HWPROF = Path(sys.executable).with_name("hwprof")
@@ -94,7 +95,16 @@ def test_a_verdict_holds_for_what_it_was_made_of() -> None:
     base = RunSpec(model="resnet18")
     names = [RunSpec(model="resnet50"), RunSpec(model="resnet18", image_size=64), RunSpec(optimizer="sgd")]
     assert len({identity(spec, "tf") for spec in (base, *names)} | {identity(base, "torch")}) == 5
-    assert identity(base, "tf") == identity(RunSpec(model="resnet18", batch=1, seed=3), "tf")
+    assert identity(base, "tf") == identity(RunSpec(model="resnet18", batch=1, seed=3, momentum=0.5), "tf")
+
+
+def test_a_verdict_holds_for_the_versions_of_a_lock(tmp_path: Path) -> None:
+    """The same versions for a GPU are the same identity; another version of Keras is another."""
+    spec, locks = RunSpec(model="resnet18"), REPO / "containers" / "locks"
+    assert identity(spec, "tf", locks / "tf-cuda.txt") == identity(spec, "tf")
+    moved = tmp_path / "tf-cpu.txt"
+    moved.write_text((locks / "tf-cpu.txt").read_text().replace("keras==3.", "keras==2."))
+    assert identity(spec, "tf", moved) != identity(spec, "tf")
 
 
 def told(framework: str, precision: str, difference: float | None) -> Told:
@@ -111,5 +121,5 @@ def told(framework: str, precision: str, difference: float | None) -> Told:
 def test_tolerance_is_what_rounding_makes(rounding: float, difference: float | None, agrees: bool | None) -> None:  # noqa: FBT001 - a table's column
     """A tensor may differ by 30 times the reference's own rounding; NaN agrees with nothing; chaos shows nothing."""
     others = (told("torch", "fp32", 1e-7), told("tf", "fp64", difference), told("tf", "fp32", 1e-7))
-    (verdict,) = verdicts("m", Probed(told("torch", "fp64", 0.0), told("torch", "fp64", rounding), others))
+    (verdict,) = verdicts("m", Probed(told("torch", "fp64", 0.0), told("torch", "fp64", rounding), others, 1))
     assert verdict.checks[0].agrees is agrees

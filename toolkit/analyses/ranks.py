@@ -77,8 +77,9 @@ class Job(Struct, frozen=True, kw_only=True):
 
 
 class Analysis(Struct, frozen=True, kw_only=True):
-    """What `hwprof analyze --json` prints."""
+    """What `hwprof analyze --json` prints; `forced` says what may not be compared and was by --force, else is null."""
 
+    forced: str | None
     traces: list[TraceAnalysis]
     jobs: list[Job]
 

@@ -44,6 +44,6 @@ class Runtime(Struct, frozen=True, kw_only=True):
 def read(folder: Path) -> Runtime | None:
     """The runtime of a run folder; None where its record is of another version."""
     try:
-        return convert(runs.runtime_of(folder), Runtime | None)
+        return convert(runs.launched(folder, "runtime"), Runtime | None)
     except ValidationError:
         return None

@@ -8,6 +8,7 @@ from msgspec import Meta, Struct, convert
 
 from toolkit.analyses import runner
 from toolkit.analyses.cautions import Alignment, Caution, cautions
+from toolkit.analyses.matched import Matched
 from toolkit.analyses.runtime import Runtime
 from toolkit.analyses.traces import TraceAnalysis, analyse
 
@@ -147,6 +148,7 @@ class Summary(Struct, frozen=True, kw_only=True):
 
     schema: int
     runtime: Runtime | None
+    matched: Matched | None
     trusted: bool
     warnings: list[Caution]
     profiler_cost: ProfilerCost | None
@@ -165,12 +167,15 @@ class Summary(Struct, frozen=True, kw_only=True):
     alignment: list[Alignment]
 
 
-def summarise(connection: duckdb.DuckDBPyConnection, *, runtime: Runtime | None = None) -> Summary:
+def summarise(
+    connection: duckdb.DuckDBPyConnection, *, runtime: Runtime | None = None, matched: Matched | None = None
+) -> Summary:
     """Runs every analysis over a run's store. Asserts that each ledger sums to its whole."""
     warnings = cautions(connection)
     return Summary(
         schema=SCHEMA,
         runtime=runtime,
+        matched=matched,
         trusted=not any(warning.untrusted for warning in warnings),
         warnings=warnings,
         profiler_cost=_profiler_cost(runner.run(connection, "profiler_cost")),

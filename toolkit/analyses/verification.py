@@ -7,12 +7,11 @@ quantity's largest tensor is held to that millionth: a gradient that is 0 but fo
 
 import hashlib
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from toolkit.capture import verdicts as cache
 from toolkit.capture.verify import Probed, Told
 
 # No definition differs by less than this, and no order of summation makes more of one forward or backward pass.
@@ -55,11 +54,13 @@ class Equal(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What was held to what in one framework."""
+    """What was held to what in one framework, when (ISO 8601), and how long all probes took together."""
 
     framework: str
     model: str
     agrees: bool
+    verified: str
+    took_ns: int
     equal: list[Equal]
     checks: list[Check]
 
@@ -71,16 +72,17 @@ def verdicts(model: str, probed: Probed) -> list[Verdict]:
         found.setdefault(told.framework, []).append(told)
     (single,) = found.pop(probed.reference.framework)
     rounding = {"fp64": _errors(probed.itself), "fp32": _errors(single)}
-    return [_verdict(model, framework, probed.reference, tells, rounding) for framework, tells in found.items()]
+    return [_verdict(model, probed, tells, rounding) for tells in found.values()]
 
 
 def _verdict(
-    model: str, framework: str, reference: Told, tells: list[Told], rounding: dict[str, dict[str, tuple[float, str]]]
+    model: str, probed: Probed, tells: list[Told], rounding: dict[str, dict[str, tuple[float, str]]]
 ) -> Verdict:
-    equal = _equal(framework, reference.probe, tells[0].probe)
+    framework = tells[0].framework
+    equal = _equal(framework, probed.reference.probe, tells[0].probe)
     checks = [check for told in tells for check in _checks(told, rounding[told.precision])]
     agrees = all(each.agrees for each in equal) and all(each.agrees is not False for each in checks)
-    return Verdict(framework, model, agrees, equal, checks)
+    return Verdict(framework, model, agrees, cache.now(), probed.took_ns, equal, checks)
 
 
 def _equal(framework: str, there: dict[str, Any], here: dict[str, Any]) -> list[Equal]:
@@ -131,22 +133,13 @@ def _error(row: dict[str, Any], floor: float) -> tuple[float, str]:
 
 
 def keep(identity: str, verdict: Verdict) -> None:
-    """Remembers a verdict under what it depends on (`toolkit.capture.verify.identity`)."""
-    path = _path(identity)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(msgspec.json.encode(verdict))
-    partial.replace(path)
+    """Remembers a verdict under what it depends on (`toolkit.capture.verdicts.identity`)."""
+    cache.keep(identity, msgspec.json.encode(verdict).decode())
 
 
 def kept(identity: str) -> Verdict | None:
     """The verdict remembered under `identity`, or None."""
     try:
-        return msgspec.json.decode(_path(identity).read_bytes(), type=Verdict)
-    except (OSError, msgspec.DecodeError):
+        return msgspec.json.decode(cache.kept(identity) or "", type=Verdict)
+    except msgspec.DecodeError:
         return None
-
-
-def _path(identity: str) -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "hwprof" / "verified" / f"{identity}.json"

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import psutil
 
 from toolkit import __version__
-from toolkit.capture import containers, datasets, runtime, supervise
+from toolkit.capture import containers, datasets, runtime, supervise, verdicts
 from toolkit.capture import runs as run_folders
 from toolkit.capture.containers import DATA_FOLDER, RUN_FOLDER
 from toolkit.capture.files import is_full, write_whole
@@ -257,6 +257,7 @@ def _launch_facts(plan_: Plan) -> dict[str, Any]:
         "gpus": [gpu._asdict() for gpu in presence.gpus],
         "gpus_used": [gpu.uuid for gpu in plan_.wish.gpus],
         "runtime": runtime.record(plan_.runtime, plan_.wish),
+        "matched": verdicts.record(plan_.spec, plan_.runtime.lock),
         "inside": plan_.runtime.inside,
         "notes": plan_.notes,
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 from toolkit.capture.files import write_whole
 from toolkit.errors import HwprofError
-from toolkit.spec import RunSpec, from_json, known
+from toolkit.spec import FRAMEWORKS, MODES, RunSpec, from_json, known
 
 STATUS = "run.json"
 SPEC = "spec.json"
@@ -46,9 +46,12 @@ def find(runs: Path, name: str) -> Path:
 def spec_of(folder: Path) -> RunSpec:
     """What was asked of a run. Raises HwprofError where spec.json is damaged or of another version."""
     try:
-        return from_json((folder / SPEC).read_text(encoding="utf-8"))
+        spec = from_json((folder / SPEC).read_text(encoding="utf-8"))
     except (ValueError, TypeError) as error:
         raise _damaged(folder / SPEC) from error
+    if spec.framework not in FRAMEWORKS or spec.mode not in MODES or not isinstance(spec.model, str):
+        raise _damaged(folder / SPEC)
+    return spec
 
 
 def status_of(folder: Path) -> dict[str, Any]:
@@ -67,16 +70,20 @@ def _damaged(path: Path) -> HwprofError:
     return HwprofError(f"{path} is damaged, or of another version of hwprof.", remedy="Its raw/ may still be read.")
 
 
-def runtime_of(folder: Path) -> dict[str, Any] | None:
-    """Where the passes ran and from what, as the launcher settled it; None where there is no record of it."""
+def launched(folder: Path, part: str) -> dict[str, Any] | None:
+    """A part of what the launcher settled before the run began; None where there is no record of it.
+
+    `runtime`: where the passes ran and from what; `matched`: what is known of the workload's being the same elsewhere.
+    """
     try:
-        found = json.loads((folder / LAUNCH).read_text(encoding="utf-8")).get("runtime")
+        found = json.loads((folder / LAUNCH).read_text(encoding="utf-8")).get(part)
     except (OSError, ValueError, AttributeError):
         return None
     return found if isinstance(found, dict) else None
 
 
 def close(folder: Path, *, status: str, reason: str | None, exit_code: int) -> None:
-    """Writes the status, the run's last act, with where it ran."""
-    ended = {"status": status, "reason": reason, "exit_code": exit_code, "runtime": runtime_of(folder)}
+    """Writes the status, the run's last act, with what was settled when it began."""
+    settled = {part: launched(folder, part) for part in ("runtime", "matched")}
+    ended = {"status": status, "reason": reason, "exit_code": exit_code, **settled}
     write_whole(folder / STATUS, json.dumps(ended, indent=1))

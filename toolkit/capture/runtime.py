@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from toolkit.capture import containers, cuda, engines, images, preflight, venvs
 from toolkit.capture.containers import Container
+from toolkit.capture.images import Image
 from toolkit.capture.samplers.nvml import Gpu, Presence
 from toolkit.errors import HwprofError
 from toolkit.spec import FIELDS, RunSpec
@@ -32,6 +33,19 @@ class Runtime(NamedTuple):
     container: Container | None
     inside: dict[str, Any] | None
     fallbacks: tuple[str, ...]
+
+    @property
+    def made_from(self) -> Image | venvs.Worker:
+        """The image or environment."""
+        made = self.container.image if self.container else self.worker
+        if made is None:
+            raise AssertionError("a runtime is a worker's environment or a container")
+        return made
+
+    @property
+    def lock(self) -> Path:
+        """What image or environment was made from."""
+        return self.made_from.lock
 
 
 class Wish(NamedTuple):
@@ -83,8 +97,7 @@ def variables(spec: RunSpec, device: str) -> dict[str, str]:
 
 def record(runtime: Runtime, wish: Wish) -> dict[str, Any]:
     """What run.json, summary.json and every report say of it; None for what does not apply."""
-    container, worker = runtime.container, runtime.worker
-    made_from = container.image if container else worker
+    container, made_from = runtime.container, runtime.made_from
     return {
         "name": container.engine.name if container else LOCAL,
         "asked": wish.spec.runtime,
@@ -97,9 +110,9 @@ def record(runtime: Runtime, wish: Wish) -> dict[str, Any]:
         "image_labels": container.image.labels if container else {},
         "user": container.user if container else None,
         "limits": container.limits._asdict() if container else None,
-        "variant": made_from.variant if made_from else None,
-        "lock": made_from.lock.name if made_from else None,
-        "lock_sha256": made_from.lock_sha256 if made_from else None,
+        "variant": made_from.variant,
+        "lock": made_from.lock.name,
+        "lock_sha256": made_from.lock_sha256,
         "driver": wish.presence.driver,
         "driver_cuda": cuda.dotted(wish.presence.cuda) if wish.presence.cuda else None,
     }

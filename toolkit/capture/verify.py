@@ -5,7 +5,6 @@ rounds otherwise: how far it is from itself is what rounding alone makes of the 
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 import subprocess
@@ -13,17 +12,16 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import monotonic_ns
 from typing import Any, NamedTuple
 
 from toolkit.capture import venvs
 from toolkit.capture.probe import STEPS
+from toolkit.capture.verdicts import CPU, REFERENCE, ROOT
 from toolkit.errors import FAILED, HwprofError
 from toolkit.spec import CHANNELS_FIRST, MATCHED, RunSpec, check
 
-ROOT = Path(__file__).parents[2]
-REFERENCE = "torch"
 PRECISIONS = ("fp64", "fp32")
-CPU = "cpu"
 # A usual step makes chaos out of rounding within ten; a wrong formula shows in small steps as well.
 LEARNING_RATE = 1e-5
 BATCH = 8
@@ -38,11 +36,12 @@ class Told(NamedTuple):
 
 
 class Probed(NamedTuple):
-    """All probes of a workload; `itself` is the reference once more, with its channels first."""
+    """All probes of a workload and how long they took; `itself` is the reference again, with its channels first."""
 
     reference: Told
     itself: Told
     others: tuple[Told, ...]
+    took_ns: int
 
 
 def probe_all(spec: RunSpec, frameworks: Sequence[str], *, say: Callable[[str], None], sources: Path = ROOT) -> Probed:
@@ -52,6 +51,7 @@ def probe_all(spec: RunSpec, frameworks: Sequence[str], *, say: Callable[[str], 
     cannot run.
     """
     pythons = {name: venvs.ensure(name, CPU, say=say).python for name in dict.fromkeys([REFERENCE, *frameworks])}
+    began_ns = monotonic_ns()
     with tempfile.TemporaryDirectory(prefix="hwprof-verify-") as place:
 
         def told(framework: str, precision: str, *against: Path, **settings: str) -> Told:
@@ -66,16 +66,7 @@ def probe_all(spec: RunSpec, frameworks: Sequence[str], *, say: Callable[[str], 
         with ThreadPoolExecutor(max_workers=2) as pool:
             itself = pool.submit(told, REFERENCE, "fp64", against, layout=CHANNELS_FIRST)
             others = tuple(pool.map(lambda pair: told(*pair, against), asked))
-            return Probed(reference, itself.result(), others)
-
-
-def identity(spec: RunSpec, framework: str) -> str:
-    """A hash of what decides whether `framework` computes the spec's matched model right: versions, sources, shapes."""
-    locks = [(ROOT / "containers" / "locks" / f"{name}-{CPU}.txt").read_bytes() for name in (REFERENCE, framework)]
-    capture = ROOT / "toolkit" / "capture"
-    sources = [path.read_bytes() for path in (capture / "probe.py", *sorted((capture / "workloads").rglob("*.py")))]
-    shape = [spec.model, spec.image_size, spec.classes, spec.optimizer, spec.momentum, spec.normalise, framework]
-    return hashlib.sha256(b"".join([*locks, *sources, json.dumps(shape).encode()])).hexdigest()
+            return Probed(reference, itself.result(), others, monotonic_ns() - began_ns)
 
 
 def _spec(spec: RunSpec, framework: str, precision: str, **settings: str) -> RunSpec:

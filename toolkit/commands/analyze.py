@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from toolkit.analyses import matched
 from toolkit.analyses.ranks import Analysis, Collectives, collectives, jobs
 from toolkit.analyses.sound import sound
 from toolkit.analyses.traces import TraceAnalysis, analyse
@@ -22,11 +23,13 @@ from toolkit.reports import traces
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--salvage", is_flag=True, help="Of a damaged file, analyse what comes before the damage.")
-def command(paths: tuple[Path, ...], *, as_json: bool, salvage: bool) -> None:
+@click.option("--force", is_flag=True, help="Analyse matched runs together that are not verified to be the same.")
+def command(paths: tuple[Path, ...], *, as_json: bool, salvage: bool, force: bool) -> None:
     """Analyse traces that any profiler run left: files, folders of them, or runs.
 
     A trace is read once: its tables are kept in the cache folder by the file's content. A path that cannot be analysed
-    is named on stderr, and the others are analysed all the same; the exit code then is not 0.
+    is named on stderr, and the others are analysed all the same; the exit code then is not 0. Matched runs of several
+    frameworks are analysed together where `hwprof verify` found them the same, runs of two modes never.
 
     \b
     hwprof analyze trace.pt.trace.json.gz
@@ -34,6 +37,7 @@ def command(paths: tuple[Path, ...], *, as_json: bool, salvage: bool) -> None:
     hwprof analyze runs/20261121-114447-torch-resnet50-cpu-train-5086
     """
     found, failures = sources.find(paths)
+    forced = matched.check(sources.runs_among(found), force=force)
     analysed: list[tuple[TraceAnalysis, Collectives]] = []
     with progress.watching(found, shown=progress.wanted(as_json=as_json)) as watch_of:
         for path in found:
@@ -42,7 +46,8 @@ def command(paths: tuple[Path, ...], *, as_json: bool, salvage: bool) -> None:
             except HwprofError as error:
                 failures.append(error)
     if analysed:
-        _print(Analysis(traces=[trace for trace, _ in analysed], jobs=jobs(analysed)), as_json=as_json)
+        traces_ = [trace for trace, _ in analysed]
+        _print(Analysis(forced=forced, traces=traces_, jobs=jobs(analysed)), as_json=as_json)
     if failures:
         for failure in failures[:-1]:
             complain(failure)

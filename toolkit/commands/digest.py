@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from toolkit.analyses import runtime
+from toolkit.analyses import matched, runtime
 from toolkit.analyses.sound import sound
 from toolkit.analyses.summary import summarise
 from toolkit.capture.files import write_whole
@@ -15,5 +15,5 @@ def digest(folder: Path) -> None:
     """Makes the store and summary.json of a run folder, anew where they are there already."""
     ingest(folder)
     with sound(folder), connect(folder) as connection:
-        summary = summarise(connection, runtime=runtime.read(folder))
+        summary = summarise(connection, runtime=runtime.read(folder), matched=matched.read(folder))
     write_whole(folder / "summary.json", encode(summary))

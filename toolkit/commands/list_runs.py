@@ -8,10 +8,12 @@ import click
 from rich import box
 from rich.table import Table
 
+from toolkit.analyses import matched
 from toolkit.capture import runs
 from toolkit.commands.console import console
-from toolkit.errors import HwprofError
+from toolkit.errors import HwprofError, complain
 from toolkit.reports import summary_json
+from toolkit.spec import MODES
 
 UNKNOWN: dict[str, Any] = {"step_median_ns": None, "profiler_cost": None, "trusted": None}
 
@@ -21,56 +23,74 @@ UNKNOWN: dict[str, Any] = {"step_median_ns": None, "profiler_cost": None, "trust
     "--runs", "runs_folder", type=click.Path(path_type=Path), default="runs", show_default=True, help="Where runs are."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
-def command(runs_folder: Path, *, as_json: bool) -> None:
-    """List the runs, oldest first."""
-    entries = [_entry(folder) for folder in runs.folders(runs_folder)]
+@click.option("--force", is_flag=True, help="Show figures of matched runs that are not verified to be the same too.")
+def command(runs_folder: Path, *, as_json: bool, force: bool) -> None:
+    """List the runs, oldest first, those of each mode in a table of their own.
+
+    Where matched runs are of several frameworks, figures stand beside those that `hwprof verify` found the same.
+    """
+    folders = runs.folders(runs_folder)
+    unshown = matched.doubtful(matched.compared(folders))
+    withheld = set() if force else {each.folder for each in unshown}
+    entries = [_entry(folder, withheld=folder in withheld) for folder in folders]
     if as_json:
         click.echo(json.dumps(entries, indent=1))
     elif not entries:
         click.echo(f"There are no runs in {runs_folder}. Make one: make profile FRAMEWORK=torch MODEL=resnet50.")
     else:
-        console().print(_table(entries))
+        for mode in dict.fromkeys((*MODES, None)):
+            if mine := [entry for entry in entries if entry.get("mode") == mode]:
+                console().print(_table(mode, mine))
+    if unshown:
+        complain(("Shown by --force. " if force else "Figures left blank. ") + matched.not_the_same(unshown))
 
 
-def _entry(folder: Path) -> dict[str, Any]:
+def _entry(folder: Path, *, withheld: bool) -> dict[str, Any]:
     try:
         spec, status = runs.spec_of(folder), runs.status_of(folder)["status"]
     except HwprofError as error:
         return {"run": folder.name, "status": "unreadable", "reason": str(error), **UNKNOWN}
+    claim = matched.read(folder)
     return {
         "run": folder.name,
         "status": status,
         "framework": spec.framework,
         "model": spec.model,
+        "mode": spec.mode,
+        "same": claim and (claim.reference or claim.agrees),
         "task": spec.task,
         "loop": spec.loop,
         "batch": spec.batch,
-        **_figures(folder / "summary.json"),
+        **_figures(folder / "summary.json", withheld=withheld),
     }
 
 
-def _figures(path: Path) -> dict[str, Any]:
-    """The figures worth a column; null where a run has none."""
+def _figures(path: Path, *, withheld: bool) -> dict[str, Any]:
+    """The figures worth a column; null where a run has none, or where they are `withheld`."""
     summary = summary_json.read(path)
     if summary is None:
         return UNKNOWN
     medians = [steps.median_ns for steps in summary.steps if steps.pass_name == "time" and steps.epoch is None]
     return {
-        "step_median_ns": medians[0] if medians else None,
-        "profiler_cost": summary.profiler_cost.ratio if summary.profiler_cost else None,
+        "step_median_ns": medians[0] if medians and not withheld else None,
+        "profiler_cost": summary.profiler_cost.ratio if summary.profiler_cost and not withheld else None,
         "trusted": summary.trusted,
     }
 
 
-def _table(entries: list[dict[str, Any]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("run", "status", "step, ms", "profiler", "trusted"):
+def _table(mode: str | None, entries: list[dict[str, Any]]) -> Table:
+    table = Table(title=mode, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("run", "status", "step, ms", "profiler", "same", "trusted"):
         numeric = title in {"step, ms", "profiler"}
         table.add_column(title, no_wrap=title != "run", overflow="fold", justify="right" if numeric else "left")
     for entry in entries:
         step, cost = entry["step_median_ns"], entry["profiler_cost"]
         table.add_row(
             entry["run"], entry["status"], "–" if step is None else f"{step / 1e6:,.2f}",
-            "–" if cost is None else f"×{cost:.2f}", {True: "yes", False: "NO", None: "–"}[entry["trusted"]],
+            "–" if cost is None else f"×{cost:.2f}", _answer(entry.get("same")), _answer(entry["trusted"]),
         )  # fmt: skip
     return table
+
+
+def _answer(value: bool | None) -> str:  # noqa: FBT001 - what it is a word for
+    return {True: "yes", False: "NO", None: "–"}[value]

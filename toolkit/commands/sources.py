@@ -22,6 +22,17 @@ def find(paths: Iterable[Path]) -> tuple[list[Path], list[HwprofError]]:
     return list(found.values()), failures
 
 
+def runs_among(sources: Iterable[Path]) -> list[Path]:
+    """The run folders that these sources are, or lie in the raw/ of."""
+    found: dict[Path, None] = {}
+    for source in sources:
+        place = source.resolve()
+        # raw/ holds a spec.json too
+        around = [folder for folder in place.parents if (folder / runs.LAUNCH).is_file()]
+        found |= {folder: None for folder in (place, *around) if (folder / runs.SPEC).is_file()}
+    return list(found)
+
+
 def _sources(path: Path, failures: list[HwprofError]) -> list[Path]:
     """The path itself, or every trace in the folder, and what cannot be read there, so that reading it says so."""
     try:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
+from toolkit.analyses import matched
 from toolkit.capture import runs
-from toolkit.errors import HwprofError
+from toolkit.errors import HwprofError, complain
 from toolkit.reports import tensorboard
 
 
@@ -35,6 +36,8 @@ def command(chosen: tuple[str, ...], runs_folder: Path, port: int, logdir: Path 
         )
     logdir = logdir or runs_folder / ".tensorboard"
     tensorboard.build_logdir(folders, logdir)
+    if unshown := matched.doubtful(matched.compared(folders)):
+        complain(f"Compare no charts of these. {matched.not_the_same(unshown)}")
     click.echo(f"Runs shown: {len(folders)}, from {logdir}", err=True)
     if not build_only:
         tensorboard.serve(logdir, port=port, say=lambda line: click.echo(line, err=True))

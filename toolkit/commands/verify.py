@@ -1,21 +1,25 @@
 """`hwprof verify`."""
 
+from collections.abc import Sequence
+
 import click
 import msgspec
 
 from toolkit.analyses import verification
-from toolkit.capture import launch, verify
+from toolkit.analyses.verification import Verdict
+from toolkit.capture import verdicts, verify
 from toolkit.commands.console import console
-from toolkit.errors import FAILED, HwprofError
+from toolkit.errors import FAILED, HwprofError, complain
 from toolkit.reports import verification as report
-from toolkit.spec import FRAMEWORKS, known, resolve
+from toolkit.spec import FRAMEWORKS, RunSpec, known, model_names, resolve
 
-PROFILES = launch.ROOT / "profiles"
-HELD = tuple(name for name in FRAMEWORKS if name != verify.REFERENCE)
+HELD = tuple(name for name in FRAMEWORKS if name != verdicts.REFERENCE)
+EVERY = "all"
+Failures = list[tuple[str, HwprofError]]
 
 
 @click.command
-@click.argument("model")
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @click.option(
     "--frameworks",
     default=",".join(HELD),
@@ -24,32 +28,69 @@ HELD = tuple(name for name in FRAMEWORKS if name != verify.REFERENCE)
     help="Which to hold to PyTorch.",
 )
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the model or its optimizer.")
+@click.option("--force", is_flag=True, help="Verify anew what has a verdict already.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON.")
-def command(model: str, frameworks: str, settings: tuple[str, ...], *, as_json: bool) -> None:
-    """Show that the matched MODEL is the same in every framework, before its speed is compared.
+def command(models: tuple[str, ...], *, frameworks: str, settings: tuple[str, ...], force: bool, as_json: bool) -> None:
+    """Show that the matched MODEL is the same in every framework, before its speed is compared; or of all models.
 
     The same weights and batches go through each; logits, loss, gradients, batch-norm statistics and weights after one
-    and after ten steps are held to PyTorch's in float64. Verdicts are kept for these versions and sources.
+    and after ten steps are held to PyTorch's in float64. A verdict is kept for these versions and sources, and not made
+    again. A model that fails does not keep the next from its turn; the exit code then is not 0.
 
     \b
     hwprof verify resnet50
     hwprof verify cifar_cnn --frameworks tf --set optimizer=sgd
+    hwprof verify all
     """
     asked = [known(name.strip(), HELD, "framework to hold to PyTorch") for name in frameworks.split(",")]
-    spec = resolve(None, [*settings, f"model={model}"], profiles=PROFILES)
-    found = verification.verdicts(spec.model, verify.probe_all(spec, asked, say=_say))
-    for verdict in found:
-        verification.keep(verify.identity(spec, verdict.framework), verdict)
+    specs = _specs(models, settings)
+    found: list[Verdict] = []
+    failures: Failures = []
+    for spec in specs:
+        try:
+            found += _verdicts(spec, asked, force=force)
+        except HwprofError as error:
+            failures.append((spec.model, error))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
-    else:
-        console().print(report.report(found))
-    if differing := [verdict.framework for verdict in found if not verdict.agrees]:
+    elif found:
+        console().print(report.overview(found) if len(specs) > 1 else report.report(found))
+    _complain(found, failures)
+
+
+def _specs(models: Sequence[str], settings: Sequence[str]) -> list[RunSpec]:
+    every = model_names(verdicts.PROFILES) if EVERY in models else models
+    return [resolve(None, [*settings, f"model={model}"], profiles=verdicts.PROFILES) for model in every]
+
+
+def _verdicts(spec: RunSpec, asked: Sequence[str], *, force: bool) -> list[Verdict]:
+    """Kept ones, and of the other frameworks those that probes give now."""
+    kept = {} if force else {name: verification.kept(verdicts.identity(spec, name)) for name in asked}
+    found = {name: verdict for name, verdict in kept.items() if verdict}
+    for verdict in found.values():
+        _say(f"Kept: {verdict.model} in {verdict.framework}, verified {verdict.verified}; --force makes it anew")
+    if wanted := [name for name in asked if name not in found]:
+        for verdict in verification.verdicts(spec.model, verify.probe_all(spec, wanted, say=_say)):
+            verification.keep(verdicts.identity(spec, verdict.framework), verdict)
+            found[verdict.framework] = verdict
+    return [found[name] for name in asked]
+
+
+def _complain(found: Sequence[Verdict], failures: Failures) -> None:
+    """One line for each model that could not be verified; then ends with an error where not all is well."""
+    for model, failure in failures[:-1]:
+        complain(f"{model}: {failure}")
+    differing = [f"{verdict.model} in {verdict.framework}" for verdict in found if not verdict.agrees]
+    if differing:
+        if failures:
+            complain(f"{failures[-1][0]}: {failures[-1][1]}")
         raise HwprofError(
-            f"{spec.model} differs in {', '.join(differing)}.",
-            remedy="Its matched runs must not be compared; the table names the first tensors that differ.",
+            f"Not the same as in PyTorch: {', '.join(differing)}.",
+            remedy="Matched runs of these must not be compared; `hwprof verify MODEL` names the tensors that differ.",
             exit_code=FAILED,
         )
+    if failures:
+        raise failures[-1][1]
 
 
 def _say(line: str) -> None:

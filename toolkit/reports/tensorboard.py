@@ -25,6 +25,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
+from msgspec import structs
+
+from toolkit.analyses import matched
 from toolkit.capture.files import write_whole
 from toolkit.errors import FAILED, HwprofError
 from toolkit.ingest.run import native_traces
@@ -32,7 +35,7 @@ from toolkit.reports import tensorboard_events
 from toolkit.spec import PASSES
 
 # Goes up with every change in what is written here or in `tensorboard_events`: older folders are then built anew.
-LAYOUT = 1
+LAYOUT = 2
 OURS = ".hwprof"
 STAMP = ".built-from.json"
 HOST = "127.0.0.1"
@@ -127,11 +130,12 @@ def _build(run: Path, folder: Path) -> None:
 
 
 def _sources(run: Path) -> str:
-    """What a run's folder is built from, told by size and time of change."""
+    """What a run's folder is built from: files, told by size and time of change, and what is known of it elsewhere."""
     files = [run / "spec.json", run / "run.json", run / "summary.json", *sorted(run.glob("*.parquet"))]
     files += [trace for trace, _ in _traces(run)]
     states = [(str(path.relative_to(run)), path.stat()) for path in files if path.exists()]
-    return json.dumps([LAYOUT, [(name, state.st_size, state.st_mtime_ns) for name, state in states]])
+    known = [each.matched and structs.asdict(each.matched) for each in matched.compared([run])]
+    return json.dumps([LAYOUT, known, [(name, state.st_size, state.st_mtime_ns) for name, state in states]])
 
 
 def _traces(run: Path) -> Iterable[tuple[Path, Path]]:

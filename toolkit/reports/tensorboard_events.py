@@ -18,10 +18,12 @@ from tensorboard.plugins.scalar.summary_v2 import scalar_pb  # type: ignore[impo
 from tensorboard.plugins.text.summary_v2 import text_pb  # type: ignore[import-untyped]
 from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 
+from toolkit.analyses import matched
 from toolkit.capture import runs
 from toolkit.clock import NS_PER_S
 from toolkit.errors import FAILED, HwprofError
 from toolkit.ingest.store import connect
+from toolkit.reports.matched import sentence
 
 FILE = "events.out.tfevents.hwprof"
 # What readers of event files expect to find in the first event.
@@ -117,13 +119,19 @@ def text(run: Path) -> str:
     settings = "\n".join(f"| {_plain(name)} | {_plain(value)} |" for name, value in spec.items())
     table = f"### What was run\n\n| setting | value |\n|---|---|\n{settings}"
     how_to_read = HOW_TO_READ.format(name=run.resolve().name)
-    return "\n\n".join([head, _status(run), *_trust(run), how_to_read, table, *_settled(run)])
+    return "\n\n".join([head, _status(run), *_same(run), *_trust(run), how_to_read, table, *_settled(run)])
 
 
 def _status(run: Path) -> str:
     status = runs.status_of(run)
     reason = f": {_plain(status['reason'])}" if status["reason"] else ""
     return f"Status: **{_plain(status['status'])}**{reason}"
+
+
+def _same(run: Path) -> Iterator[str]:
+    claim = matched.read(run)
+    if claim:
+        yield _plain(sentence(runs.spec_of(run), claim).plain)
 
 
 def _trust(run: Path) -> Iterator[str]:
@@ -144,7 +152,7 @@ def _settled(run: Path) -> Iterator[str]:
     path = run / runs.LAUNCH
     if path.exists():
         yield "\n".join(f"- {_plain(note)}" for note in json.loads(path.read_text(encoding="utf-8"))["notes"])
-    runtime = runs.runtime_of(run) or {}
+    runtime = runs.launched(run, "runtime") or {}
     rows = "\n".join(f"| {_plain(name)} | {_plain(value)} |" for name, value in runtime.items() if value)
     if rows:
         yield f"### Where it ran\n\n| what | which |\n|---|---|\n{rows}"

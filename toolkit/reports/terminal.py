@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from toolkit.analyses.summary import Epoch, Gap, Summary
+from toolkit.reports.matched import sentence
 from toolkit.reports.sections import trace_sections
 from toolkit.reports.tables import UNKNOWN, bar, mebibytes, milliseconds, share, table
 from toolkit.reports.where import where_it_ran
@@ -29,6 +30,8 @@ def _sections(name: str, spec: RunSpec, status: dict[str, Any], summary: Summary
     yield _headline(name, spec, status)
     if summary.runtime:
         yield from where_it_ran(summary.runtime)
+    if summary.matched:
+        yield sentence(spec, summary.matched)
     yield _trust(summary)
     yield from _timing(spec, summary)
     for pass_name in spec.passes:

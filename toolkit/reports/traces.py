@@ -23,7 +23,8 @@ ENDINGS = re.compile(r"(\.pt\.trace)?\.json(\.gz)?$|\.xplane\.pb$|\.pickle$")
 def report(analysis: Analysis) -> RenderableType:
     """Several traces: an overview and the ranks first. Then each: whether to trust it, where to look, every table."""
     several = len(analysis.traces) > 1
-    parts: list[RenderableType] = [_overview(analysis.traces), *job_sections(analysis.jobs)] if several else []
+    parts: list[RenderableType] = [Text(analysis.forced, "bold red")] if analysis.forced else []
+    parts += [_overview(analysis.traces), *job_sections(analysis.jobs)] if several else []
     for trace in analysis.traces:
         parts += [Rule(style="dim"), *_trace(trace)] if several else _trace(trace)
     return Group(*parts)

@@ -1,13 +1,17 @@
 """Verdicts on matched workloads as tables for the terminal."""
 
+from collections.abc import Sequence
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from toolkit.analyses.verification import Verdict
+from toolkit.clock import NS_PER_S
 from toolkit.reports.tables import UNKNOWN, table
 from toolkit.spec import FRAMEWORKS_SPELT
 
+OVERVIEW = ("model", "framework", "verdict", "worst gradient error", "minutes")
 QUANTITIES = {
     "inference": "inference: logits",
     "forward": "training: logits, loss",
@@ -24,10 +28,25 @@ def report(verdicts: list[Verdict]) -> RenderableType:
     return Group(*(part for verdict in verdicts for part in _sections(verdict)), _legend())
 
 
+def overview(verdicts: Sequence[Verdict]) -> RenderableType:
+    """A line each: what was found, the worst gradient's error, and how long it took."""
+    made = table("Matched models beside PyTorch in float64", *OVERVIEW)
+    for each in verdicts:
+        gradients = [check for check in each.checks if (check.quantity, check.precision) == ("gradients", "fp64")]
+        worst = max((check.error for check in gradients if check.error is not None), default=None)
+        said = Text("agrees", "green") if each.agrees else Text("DIFFERS", "bold red")
+        made.add_row(each.model, FRAMEWORKS_SPELT[each.framework], said, _figure(worst), _minutes(each.took_ns))
+    made.note = "minutes: of all frameworks that were probed together with it"
+    return made
+
+
 def _sections(verdict: Verdict) -> tuple[RenderableType, ...]:
     name = FRAMEWORKS_SPELT[verdict.framework]
     said, style = ("agrees", "green") if verdict.agrees else ("DIFFERS", "bold red")
-    head = Text.assemble((f"{name} {verdict.model}: ", "bold"), (said, style), " with PyTorch in float64")
+    took = f" (verified {verdict.verified}, in {_minutes(verdict.took_ns)} minutes)"
+    head = Text.assemble(
+        (f"{name} {verdict.model}: ", "bold"), (said, style), " with PyTorch in float64", (took, "dim")
+    )
     return head, _equal(verdict), _checks(verdict)
 
 
@@ -54,6 +73,10 @@ def _checks(verdict: Verdict) -> Table:
 
 def _figure(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.1e}"
+
+
+def _minutes(ns: int) -> str:
+    return f"{ns / NS_PER_S / 60:.1f}"
 
 
 def _mark(agrees: bool | None) -> Text:  # noqa: FBT001 - a verdict is what it draws

@@ -1,0 +1,133 @@
+"""What is known of a matched workload's sameness: an identity, and the verdict kept under it.
+
+The identity is a hash of all that decides whether a framework computes the spec's matched model right: the pinned
+versions of what computes, the sources of definition, probe and tolerances, and the model's own settings. A launch
+looks it up without starting a framework, and a verdict made later is found by the identity that a run recorded. The
+standard library only.
+"""
+
+import hashlib
+import json
+import os
+import shlex
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from toolkit.capture import images
+from toolkit.capture.files import write_whole
+from toolkit.errors import HwprofError
+from toolkit.spec import RunSpec, resolve, shown
+
+ROOT = images.ROOT
+PROFILES = ROOT / "profiles"
+REFERENCE = "torch"
+CPU = "cpu"
+# What computes in each framework's environment; TensorFlow's CPU build has the same version under another name.
+PACKAGES = {
+    "torch": ("torch", "torchvision", "numpy"),
+    "tf": ("tensorflow", "keras", "numpy"),
+    "jax": ("jax", "jaxlib", "keras", "numpy"),
+}
+# Of these the verdict is; of batch, seed, learning rate, precision, loop and compile mode it is not.
+SHAPE = ("model", "image_size", "classes", "normalise", "optimizer")
+
+
+class Known(NamedTuple):
+    """A verdict in short: whether the framework agrees with the reference, and when that was shown (ISO 8601)."""
+
+    agrees: bool
+    verified: str
+
+
+def identity(spec: RunSpec, framework: str, lock: Path | None = None) -> str:
+    """The identity of the spec's matched model in `framework`, installed from `lock`; by default its CPU lock."""
+    parts = [_versions(REFERENCE, _lock(REFERENCE)), _versions(framework, lock or _lock(framework)), _shape(spec)]
+    total = hashlib.sha256(json.dumps([framework, *parts], sort_keys=True).encode())
+    for path in _sources():
+        total.update(path.read_bytes())
+    return total.hexdigest()
+
+
+def keep(identity: str, text: str) -> None:
+    """Remembers a verdict's JSON, an object with at least Known's fields."""
+    path = _path(identity)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, text)
+
+
+def kept(identity: str) -> str | None:
+    """The JSON remembered under `identity`, or None."""
+    try:
+        return _path(identity).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def known(identity: str) -> Known | None:
+    """The verdict remembered under `identity` in short; None where there is none, or what is there is damaged."""
+    try:
+        told = json.loads(kept(identity) or "{}")
+        return Known(bool(told["agrees"]), str(datetime.fromisoformat(told["verified"])))
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def record(spec: RunSpec, lock: Path) -> dict[str, Any] | None:
+    """What a run that is installed from `lock` records of its sameness; None as shipped, which claims none."""
+    if not spec.matched:
+        return None
+    name = identity(spec, spec.framework, lock)
+    found = known(name) if spec.framework != REFERENCE else None
+    return {
+        "identity": name,
+        "reference": spec.framework == REFERENCE,
+        "agrees": found.agrees if found else None,
+        "verified": found.verified if found else None,
+    }
+
+
+def command(spec: RunSpec, framework: str) -> str:
+    """What a person types to verify the spec's model in `framework`."""
+    words = ["hwprof", "verify", spec.model, "--frameworks", framework]
+    try:
+        usual = resolve(None, [f"model={spec.model}"], profiles=PROFILES)
+    except HwprofError:
+        # a model of an older version
+        usual = RunSpec()
+    for name in (*SHAPE[1:], "momentum"):
+        value = getattr(spec, name)
+        if value != getattr(usual, name):
+            words += ["--set", f"{name}={shown(value)}"]
+    return shlex.join(words)
+
+
+def now() -> str:
+    """The time of a verdict made now."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _versions(framework: str, lock: Path) -> list[tuple[str, str]]:
+    """Of what computes; a build's own label, as in 2.13.0+cpu, is left out."""
+    pinned = {(name.removesuffix("-cpu"), version.partition("+")[0]) for name, version in images.pins(lock)}
+    return sorted(pin for pin in pinned if pin[0] in PACKAGES[framework])
+
+
+def _lock(framework: str) -> Path:
+    return images.Recipe(framework, CPU).lock
+
+
+def _shape(spec: RunSpec) -> list[Any]:
+    # momentum is of sgd alone
+    return [*(getattr(spec, name) for name in SHAPE), spec.momentum if spec.optimizer == "sgd" else None]
+
+
+def _sources() -> list[Path]:
+    toolkit = ROOT / "toolkit"
+    workloads = sorted((toolkit / "capture" / "workloads").rglob("*.py"))
+    return [toolkit / "capture" / "probe.py", toolkit / "analyses" / "verification.py", *workloads]
+
+
+def _path(identity: str) -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "hwprof" / "verified" / f"{identity}.json"
