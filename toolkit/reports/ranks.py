@@ -4,11 +4,10 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from toolkit.analyses.ranks import Job
-from toolkit.reports.tables import UNKNOWN, milliseconds, percent, share, table
+from toolkit.reports.tables import UNKNOWN, Titled, milliseconds, percent, share, table
 
 
 def job_sections(jobs: Sequence[Job]) -> Iterable[RenderableType]:
@@ -21,10 +20,11 @@ def job_sections(jobs: Sequence[Job]) -> Iterable[RenderableType]:
             yield from _incomplete(job)
 
 
-def _table(job: Job) -> Table:
+def _table(job: Job) -> Titled:
     size = "not told" if job.world_size is None else f"{job.world_size}"
     titles = ("rank", "span", "compute", "comm.", "exposed", "hidden", "idle", "waited", "last")
     found = table(f"Ranks, world size {size}, ms", *titles)
+    found.note = "comm.: a collective ran; exposed: and nothing computed; hidden: the share of it that was not exposed"
     for rank in job.ranks:
         hidden = None
         if rank.comm_ns:
