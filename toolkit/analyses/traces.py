@@ -146,11 +146,8 @@ class _OfTrace(Protocol):
 T = TypeVar("T", bound=_OfTrace)
 
 
-def analyse(connection: duckdb.DuckDBPyConnection, path: str | None = None) -> list[TraceAnalysis]:
-    """Every trace of a store; under `path`, where given, instead of the paths that the store knows.
-
-    Raises AssertionError where parts do not make up their whole.
-    """
+def analyse(connection: duckdb.DuckDBPyConnection) -> list[TraceAnalysis]:
+    """Every trace of a store. Raises AssertionError where parts do not make up their whole."""
     rows = {name: _rows(connection, name) for name in ("kernels", "stacks", "allocations", "segments")}
     told = _of(cautions(connection))
     devices, streams = _of(_devices(connection)), _of(stream_idle(connection))
@@ -162,7 +159,7 @@ def analyse(connection: duckdb.DuckDBPyConnection, path: str | None = None) -> l
     query = "SELECT trace, path, pass_name, format, rank, world_size, events FROM traces ORDER BY trace"
     return [
         TraceAnalysis(
-            path=path or known_path,
+            path=path,
             pass_name=pass_name,
             format=format_,
             rank=rank,
@@ -187,7 +184,7 @@ def analyse(connection: duckdb.DuckDBPyConnection, path: str | None = None) -> l
                 segments=convert(rows["segments"][trace], list[Segments]),
             ),
         )
-        for trace, known_path, pass_name, format_, rank, world_size, events in connection.execute(query).fetchall()
+        for trace, path, pass_name, format_, rank, world_size, events in connection.execute(query).fetchall()
     ]
 
 

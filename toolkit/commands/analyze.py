@@ -6,16 +6,15 @@ import click
 import msgspec
 
 from toolkit.analyses import matched
-from toolkit.analyses.ranks import Analysis, Collectives, collectives, jobs
-from toolkit.analyses.sound import sound
-from toolkit.analyses.traces import TraceAnalysis, analyse
+from toolkit.analyses.kept import Analysed, analysed, kept
+from toolkit.analyses.ranks import Analysis, jobs
 from toolkit.capture import runs
 from toolkit.commands import progress, sources
 from toolkit.commands.console import Harmless, console
 from toolkit.commands.digest import digest
 from toolkit.errors import HwprofError, complain
 from toolkit.ingest import cache
-from toolkit.ingest.store import connect, text_of
+from toolkit.ingest.store import text_of
 from toolkit.reports import traces
 
 
@@ -38,16 +37,16 @@ def command(paths: tuple[Path, ...], *, as_json: bool, salvage: bool, force: boo
     """
     found, failures = sources.find(paths)
     forced = matched.check(sources.runs_among(found), force=force)
-    analysed: list[tuple[TraceAnalysis, Collectives]] = []
+    answers: Analysed = []
     with progress.watching(found, shown=progress.wanted(as_json=as_json)) as watch_of:
         for path in found:
             try:
-                analysed += _traces(path, salvage=salvage, watch=watch_of(path))
+                answers += _traces(path, salvage=salvage, watch=watch_of(path))
             except HwprofError as error:
                 failures.append(error)
-    if analysed:
-        traces_ = [trace for trace, _ in analysed]
-        _print(Analysis(forced=forced, traces=traces_, jobs=jobs(analysed)), as_json=as_json)
+    if answers:
+        traces_ = [trace for trace, _ in answers]
+        _print(Analysis(forced=forced, traces=traces_, jobs=jobs(answers)), as_json=as_json)
     if failures:
         for failure in failures[:-1]:
             complain(failure)
@@ -61,20 +60,13 @@ def _print(analysis: Analysis, *, as_json: bool) -> None:
         console().print(Harmless(traces.report(analysis)))
 
 
-def _traces(path: Path, *, salvage: bool, watch: progress.Watch) -> list[tuple[TraceAnalysis, Collectives]]:
+def _traces(path: Path, *, salvage: bool, watch: progress.Watch) -> Analysed:
     if (path / runs.SPEC).exists():
         return _run(path)
-    return _analysed(cache.stored(path, salvages=salvage, watch=watch), text_of(path))
+    return kept(cache.stored(path, salvages=salvage, watch=watch), text_of(path))
 
 
-def _run(folder: Path) -> list[tuple[TraceAnalysis, Collectives]]:
+def _run(folder: Path) -> Analysed:
     if not (folder / "traces.parquet").exists():
         digest(folder)
-    return _analysed(folder)
-
-
-def _analysed(store: Path, path: str | None = None) -> list[tuple[TraceAnalysis, Collectives]]:
-    """Each trace of a store, with its collectives, which only the comparison of ranks needs."""
-    with sound(store), connect(store) as connection:
-        found = collectives(connection)
-        return [(trace, found[number]) for number, trace in enumerate(analyse(connection, path))]
+    return analysed(folder)

@@ -1,4 +1,7 @@
-"""Stores of traces that people bring, kept by content: the same file is read once, wherever it lies."""
+"""Stores of traces that people bring, kept by content: the same file is read once, wherever it lies.
+
+What the analyses said of one is kept beside its tables (toolkit.analyses.kept).
+"""
 
 import hashlib
 import os
