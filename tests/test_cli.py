@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.commands.cli import COMMANDS
+from toolkit.spec import FRAMEWORKS
 
 REPO = Path(__file__).parents[1]
 HWPROF = Path(sys.executable).with_name("hwprof")
@@ -69,6 +70,10 @@ def test_every_command_explains_itself(name: str) -> None:
         (["passes=time,time"], "passes=time,time says one thing twice."),
         (["infer_batches=2,2"], "infer_batches=2,2 says one thing twice."),
         (["task=infer", "infer_repeats=0"], "task=infer without requests does nothing."),
+        *(
+            ([f"framework={framework}", "precision=tf32", "device=cpu"], "precision=tf32, but a CPU has no TF32. Use")
+            for framework in FRAMEWORKS
+        ),
         (["device=cuda"], "device=cuda, but there is no GPU"),
     ],
 )

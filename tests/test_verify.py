@@ -83,7 +83,9 @@ def test_matched_training_follows_the_same_losses(precision: str, tolerance: flo
         folder = tmp_path / framework
         folder.mkdir()
         spec = small(framework, "custom", batch=32, steps=10, epochs=10, infer_repeats=0, precision=precision)
-        losses[framework] = work(folder, spec, "time").scalars("train_loss")
+        ran = work(folder, spec, "time")
+        assert {ran.facts[name] for name in ("compute_dtype", "weights_dtype")} == {f"float{precision[2:]}"}
+        losses[framework] = ran.scalars("train_loss")
     assert len(losses["torch"]) == 10
     assert losses["torch"][-1] < losses["torch"][0] / 2
     for framework in OTHERS:

@@ -56,6 +56,8 @@ def test_settings_are_keras_s_and_jax_s_own(loop: str, tmp_path: Path) -> None:
     }  # fmt: skip
     assert (facts["compile"], facts["layout"]) == ("xla", "channels_last")
     assert (facts["default_matmul_precision"], facts["x64"]) == (None, False)
+    # What a processor lacks is not in force, whatever is allowed.
+    assert (facts["compute_dtype"], facts["tf32_matmul"], facts["tf32_conv"]) == ("float32", False, False)
     assert facts["compilation_cache"] is False
     assert (facts["platform"], facts["device"], facts["device_name"]) == ("cpu", "cpu", None)
     assert {name: facts["versions"][name] for name in ("jax", "jaxlib", "cuda")} == {

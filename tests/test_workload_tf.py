@@ -45,6 +45,8 @@ def test_settings_are_keras_s_own(loop: str, tmp_path: Path) -> None:
     }  # fmt: skip
     assert (facts["compile"], facts["layout"]) == ("graph", "channels_last")
     assert facts["loss"] == "cross-entropy of probabilities"
+    # What a processor lacks is not in force, whatever is allowed.
+    assert (facts["compute_dtype"], facts["tf32_matmul"], facts["tf32_conv"]) == ("float32", False, False)
     assert (facts["versions"]["cuda"], facts["device"], facts["device_name"]) == (None, "cpu", None)
 
 

@@ -47,6 +47,8 @@ def test_settings_are_pytorch_s_own(tmp_path: Path) -> None:
         "name": "Adam", "learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8, "weight_decay": 0,
     }  # fmt: skip
     assert (facts["compile"], facts["layout"], facts["normalises_inside"]) == ("eager", "channels_first", False)
+    # What a processor lacks is not in force, whatever is allowed.
+    assert (facts["compute_dtype"], facts["tf32_matmul"], facts["tf32_conv"]) == ("float32", False, False)
 
 
 def test_a_gpu_that_pytorch_cannot_use_is_no_silent_fallback(tmp_path: Path) -> None:

@@ -71,7 +71,10 @@ class RunSpec:
         choices=("auto", "eager", "graph", "xla", "inductor"),
     )
     precision: str = _option(
-        "auto", "of the arithmetic; auto: fp32, or as-shipped what the framework takes", choices=PRECISIONS
+        "auto",
+        "of the arithmetic; tf32: NVIDIA GPUs from Ampere on; bf16: weights stay float32; auto: fp32, or as-shipped "
+        "what the framework takes",
+        choices=PRECISIONS,
     )
     layout: str = _option(
         "auto",

@@ -25,7 +25,7 @@ from toolkit.capture import runs as run_folders
 from toolkit.capture.containers import DATA_FOLDER, RUN_FOLDER
 from toolkit.capture.files import is_full, write_whole
 from toolkit.capture.samplers import nvml
-from toolkit.capture.workloads import ZOO, ZOO_NAMES
+from toolkit.capture.workloads import ZOO, ZOO_NAMES, tf32
 from toolkit.errors import FAILED, HwprofError
 from toolkit.spec import RunSpec
 
@@ -67,6 +67,8 @@ def plan(spec: RunSpec, *, runs: Path, say: Say) -> Plan:
     _check_model(spec)
     presence = nvml.detect()
     device, device_note, gpus = _device(spec, presence)
+    if device == CPU:
+        tf32.check(spec, None)
     say(device_note)
     check_writable(runs)
     spec = dataclasses.replace(spec, data_dir=datasets.prepare(spec.dataset, spec.data_dir, say=say))

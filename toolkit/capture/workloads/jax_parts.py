@@ -14,6 +14,7 @@ from keras.src.backend.common import dtypes
 from numpy.typing import NDArray
 
 from toolkit.capture.record import Recorder
+from toolkit.capture.workloads import tf32
 from toolkit.capture.workloads.data import Scaling, Split, order
 from toolkit.capture.workloads.step_profiler import StepProfiler
 from toolkit.errors import FAILED, HwprofError
@@ -104,6 +105,7 @@ def configure(spec: RunSpec, device: str) -> None:
             remedy="See `nvidia-smi` for the driver's CUDA version, or use device=cpu.",
             exit_code=FAILED,
         ) from error
+    tf32.check(spec, capability(device))
 
 
 def _settings(spec: RunSpec, device: str) -> dict[str, Any]:
@@ -164,7 +166,7 @@ def facts(device: str) -> dict[str, Any]:
     """Versions and settings read back from JAX and the process."""
     first = jax.devices()[0]
     precision = jax.config.jax_default_matmul_precision
-    tf32 = precision in (None, "default", "fastest", "tensorfloat32")
+    allowed = precision in (None, "default", "fastest", "tensorfloat32") and tf32.has(capability(device))
     return {
         "framework": "jax",
         "versions": {name: version(name) for name in ("jax", "jaxlib", "keras", "numpy")}
@@ -177,12 +179,20 @@ def facts(device: str) -> dict[str, Any]:
         "async_dispatch": device == "cuda" or jax.config.read("jax_cpu_enable_async_dispatch"),
         "x64": jax.config.jax_enable_x64,
         "default_matmul_precision": precision,
-        "tf32_matmul": tf32,
-        "tf32_conv": tf32,
+        "tf32_matmul": allowed,
+        "tf32_conv": allowed,
         "compilation_cache": jax.config.jax_enable_compilation_cache,
         "preallocate": _preallocates() if device == "cuda" else None,
         "input_pipeline": "NumPy in the loop's own thread, nothing prefetched by it",
     }
+
+
+def capability(device: str) -> tf32.Capability | None:
+    """The GPU's compute capability; None on a processor."""
+    if device != "cuda":
+        return None
+    major, _, minor = jax.devices()[0].compute_capability.partition(".")
+    return int(major), int(minor)
 
 
 def _installed(package: str) -> str | None:

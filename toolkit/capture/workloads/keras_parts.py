@@ -90,6 +90,8 @@ def model_facts(spec: RunSpec, made: keras.Model) -> dict[str, Any]:
         "non_trainable_parameters": _count(made.non_trainable_weights),
         "layout": keras.config.image_data_format(),
         "precision": made.dtype_policy.name,
+        "compute_dtype": made.dtype_policy.compute_dtype,
+        "weights_dtype": made.dtype_policy.variable_dtype,
         "initial_weights": "numpy, from the seed" if spec.matched else "Keras's own",
         "normalises_inside": any(isinstance(layer, keras.layers.Rescaling) for layer in made.layers),
         "loss": f"cross-entropy of {'logits' if spec.matched else 'probabilities'}",

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from toolkit.capture.record import Recorder
 from toolkit.capture.workload import Evaluation, NativeProfiler
-from toolkit.capture.workloads import torch_parts
+from toolkit.capture.workloads import tf32, torch_parts
 from toolkit.capture.workloads.data import Data, Split, load, order
 from toolkit.capture.workloads.torch_parts import Batch
 from toolkit.errors import FAILED, HwprofError
@@ -39,6 +39,7 @@ def build(spec: RunSpec, device: str) -> "TorchWorkload":
             remedy="Use compile=eager, or RUNTIME=local on a machine with g++.",
             exit_code=FAILED,
         )
+    tf32.check(spec, torch_parts.capability(device))
     torch_parts.set_precision(spec.precision)
     return TorchWorkload(spec, torch.device(device))
 
@@ -75,16 +76,12 @@ class TorchWorkload:
             "train_samples": self._data.train.samples,
             "validation_samples": self._data.validation.samples,
             "layout": CHANNELS_LAST if self._channels_last else CHANNELS_FIRST,
-            "precision": "bf16 autocast"
-            if self._spec.precision == "bf16"
-            else str(next(self.model.parameters()).dtype),
+            **torch_parts.precision_facts(self.model, self._device.type, autocast=self._spec.precision == "bf16"),
             "initial_weights": "numpy, from the seed" if self._spec.matched else "torchvision's own",
             "normalises_inside": False,
             "loss": "cross-entropy of logits",
             "loss_reduction": self._loss.reduction,
             "optimizer": torch_parts.optimizer_facts(self._optimizer),
-            "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
-            "tf32_conv": torch.backends.cudnn.allow_tf32,
             "compile": self._spec.compile,
         }
 

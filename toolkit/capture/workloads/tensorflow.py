@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from toolkit.capture.record import Recorder
 from toolkit.capture.workload import Evaluation, NativeProfiler
-from toolkit.capture.workloads import keras_parts, tf_parts
+from toolkit.capture.workloads import keras_parts, tf32, tf_parts
 from toolkit.capture.workloads.data import Data, load, requested
 from toolkit.capture.workloads.keras_fit import Fitting
 from toolkit.errors import FAILED, HwprofError
@@ -45,6 +45,7 @@ def build(spec: RunSpec, device: str) -> "TensorFlowWorkload":
             remedy="TF_CPP_MIN_LOG_LEVEL=0 in the environment makes it log why; or use device=cpu.",
             exit_code=FAILED,
         )
+    tf32.check(spec, _capability(device))
     if spec.precision != "auto":
         tf.config.experimental.enable_tensor_float_32_execution(spec.precision == "tf32")
     keras_parts.set_precision(spec.precision)
@@ -81,7 +82,9 @@ class TensorFlowWorkload:
     def facts(self) -> dict[str, Any]:
         """Versions and settings read back from TensorFlow and Keras."""
         built = tf.sysconfig.get_build_info()
-        tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
+        tf32_allowed = tf.config.experimental.tensor_float_32_execution_enabled() and tf32.has(
+            _capability(self._device)
+        )
         return {
             "framework": "tf",
             "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__}
@@ -94,8 +97,8 @@ class TensorFlowWorkload:
             "train_samples": self._data.train.samples,
             "validation_samples": self._data.validation.samples,
             "optimizer": keras_parts.optimizer_facts(self._optimizer),
-            "tf32_matmul": tf32,
-            "tf32_conv": tf32,
+            "tf32_matmul": tf32_allowed,
+            "tf32_conv": tf32_allowed,
             "input_pipeline": "tf.data, prefetched",
             "compile": "xla" if self._xla else self._spec.compile.replace("auto", "graph"),
         }
@@ -243,5 +246,13 @@ class FitWorkload(Fitting, TensorFlowWorkload):
 
 
 def _gpu_name() -> str | None:
-    details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])
-    return details.get("device_name")
+    return _gpu_details().get("device_name")
+
+
+def _capability(device: str) -> tf32.Capability | None:
+    """The GPU's compute capability; None on a processor, and where TensorFlow does not tell it."""
+    return _gpu_details().get("compute_capability") if device == "cuda" else None
+
+
+def _gpu_details() -> dict[str, Any]:
+    return tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile, schedule
 from torch.utils.data import Dataset
 
-from toolkit.capture.workloads import ZOO
+from toolkit.capture.workloads import ZOO, tf32
 from toolkit.capture.workloads.data import Scaling, Split
 from toolkit.capture.workloads.matched import weights
 from toolkit.spec import CHANNELS_LAST, RunSpec
@@ -146,6 +146,24 @@ def set_precision(precision: str) -> None:
     if precision != "auto":
         torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
         torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+
+def capability(device: str) -> tf32.Capability | None:
+    """The GPU's compute capability; None on a processor."""
+    return torch.cuda.get_device_capability() if device == "cuda" else None
+
+
+def precision_facts(model_: nn.Module, device: str, *, autocast: bool) -> dict[str, Any]:
+    """What the arithmetic really is: of what numbers, and whether float32 products come out as TF32."""
+    weights_dtype = str(next(model_.parameters()).dtype).removeprefix("torch.")
+    has = tf32.has(capability(device))
+    return {
+        "precision": "bf16 autocast" if autocast else weights_dtype,
+        "compute_dtype": "bfloat16" if autocast else weights_dtype,
+        "weights_dtype": weights_dtype,
+        "tf32_matmul": has and torch.backends.cuda.matmul.allow_tf32,
+        "tf32_conv": has and torch.backends.cudnn.allow_tf32,
+    }
 
 
 def _torchvision_model(spec: RunSpec) -> nn.Module:
