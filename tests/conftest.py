@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Generator
 from pathlib import Path
@@ -20,6 +21,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         report.longrepr = f"Skipped in CI, where every end-to-end test must run: {report.longrepr}"
     return report
 
+
+# A shell has what it starts in the background ignore Ctrl-C, and so would every process that a test interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No timed assertions: a shared machine stalls any example now and then.
 settings.register_profile("hwprof", deadline=None)
