@@ -1,7 +1,7 @@
 """A trace's spans on the host, each thread's nested, a window at a time: bounded memory for traces of any size."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import duckdb
@@ -73,6 +73,19 @@ class HostSpans:
     def _threads(self, batch: pa.RecordBatch) -> Iterator[tuple[int, Flags]]:
         threads = numbers(batch["thread"], self.threads)
         yield from ((int(thread), threads == thread) for thread in np.flatnonzero(np.bincount(threads)))
+
+
+def resolved(threads: Ns, moments: Ns, nests: Iterable[tuple[int, Nest]]) -> Iterator[tuple[int, Nest, slice]]:
+    """Thread, window, and the moments of the thread that the window is the first to know all about.
+
+    `threads` and `moments`, which belong together, are in order of both.
+    """
+    done: dict[int, int] = {}
+    for thread, nest in nests:
+        start = done.get(thread, int(np.searchsorted(threads, thread)))
+        end = int(np.searchsorted(threads, thread, side="right"))
+        done[thread] = start + int(np.searchsorted(moments[start:end], nest.until_ns))
+        yield thread, nest, slice(start, done[thread])
 
 
 def numbers(texts: Any, numbering: Numbering[str]) -> Codes:

@@ -72,7 +72,7 @@ def kernels_of(connection: duckdb.DuckDBPyConnection, trace: int, devices: Numbe
     columns = (
         (numbers(batch["device"], devices), batch["ns"], batch["correlation"].fill_null(NO_ID)) for batch in batches
     )
-    return Kernels(*_gathered(len(Kernels._fields), columns))
+    return Kernels(*gathered(len(Kernels._fields), columns))
 
 
 def work_of(connection: duckdb.DuckDBPyConnection, trace: int, devices: Numbering[str]) -> Work:
@@ -84,14 +84,14 @@ def work_of(connection: duckdb.DuckDBPyConnection, trace: int, devices: Numberin
         return device << 32 | stream, batch["start_ns"], batch["correlation"].fill_null(NO_ID)
 
     batches = connection.sql(WORK, params=[trace]).to_arrow_reader(BATCH_ROWS)
-    return Work(*_gathered(len(Work._fields), map(columns, batches)))
+    return Work(*gathered(len(Work._fields), map(columns, batches)))
 
 
 def launches_of(
     connection: duckdb.DuckDBPyConnection, trace: int, correlation: Ns, threads: Numbering[str]
 ) -> Launches:
     """The launches of these correlations. Where a call of the runtime makes one of the driver, the outer one counts."""
-    columns = _gathered(len(Launches._fields), _calls(connection, trace, _distinct(correlation), threads))
+    columns = gathered(len(Launches._fields), _calls(connection, trace, _distinct(correlation), threads))
     thread, start_ns, end_ns, own, _ = columns
     first = _first(own, start_ns, end_ns)
     chosen = first[np.lexsort((start_ns[first], thread[first]))]
@@ -109,7 +109,7 @@ def launch_starts(connection: duckdb.DuckDBPyConnection, trace: int, correlation
         return own[which], start_ns[which]
 
     batches = connection.sql(STARTS, params=[trace]).to_arrow_reader(BATCH_ROWS)
-    own, start_ns = _gathered(2, map(columns, batches))
+    own, start_ns = gathered(2, map(columns, batches))
     first = _first(own, start_ns)
     return own[first], start_ns[first]
 
@@ -149,7 +149,7 @@ def _calls(
         yield tuple(column[which] for column in columns)
 
 
-def _gathered(width: int, batches: Iterable[tuple[Any, ...]]) -> list[Ns]:
+def gathered(width: int, batches: Iterable[tuple[Any, ...]]) -> list[Ns]:
     """Columns of all batches. An array grows in place, where joining a list of them would hold all twice."""
     columns = [array("q") for _ in range(width)]
     for batch in batches:

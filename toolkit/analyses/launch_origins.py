@@ -1,13 +1,12 @@
 """What asked for each launch: operator, direction of training, module and step."""
 
-from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.analyses.host_spans import NO_ID, HostSpans
+from toolkit.analyses.host_spans import NO_ID, HostSpans, resolved
 from toolkit.analyses.launch_columns import Launches
 from toolkit.analyses.torch_directions import (
     BACKWARD,
@@ -60,12 +59,12 @@ def origins(connection: duckdb.DuckDBPyConnection, trace: int, launches: Launche
     operator, outermost, module = (Part.none(count) for _ in range(3))
     backward = np.zeros(count, dtype=bool)
     engines = Engines(spans)
-    for thread, nest, which in _resolved(launches, spans.nests(OPERATORS, is_operator)):
+    for thread, nest, which in resolved(launches.thread, launches.start_ns, spans.nests(OPERATORS, is_operator)):
         place = _operator(nest, launches.start_ns[which], launches.external_id[which])
         operator.put(which, place, nest)
         outermost.put(which, nest.outermost[place], nest)
         backward[which] = engines.within(thread, nest)[place]
-    for _, nest, which in _resolved(launches, spans.nests(_MODULES, _is_any)):
+    for _, nest, which in resolved(launches.thread, launches.start_ns, spans.nests(_MODULES, _is_any)):
         module.put(which, nest.innermost(launches.start_ns[which]), nest)
     backward |= np.isin(launches.thread, list(engines.threads()))
     cases = [_in_optimizer(launches, spans), backward, operator.number != NONE]
@@ -75,16 +74,6 @@ def origins(connection: duckdb.DuckDBPyConnection, trace: int, launches: Launche
 
 def _is_any(_: str) -> bool:
     return True
-
-
-def _resolved(launches: Launches, nests: Iterable[tuple[int, Nest]]) -> Iterator[tuple[int, Nest, slice]]:
-    """Thread, window, and the launches of the thread that the window is the first to know all about."""
-    done: dict[int, int] = {}
-    for thread, nest in nests:
-        start = done.get(thread, int(np.searchsorted(launches.thread, thread)))
-        end = int(np.searchsorted(launches.thread, thread, side="right"))
-        done[thread] = start + int(np.searchsorted(launches.start_ns[start:end], nest.until_ns))
-        yield thread, nest, slice(start, done[thread])
 
 
 def _operator(nest: Nest, moments: Ns, ids: Ns) -> Places:

@@ -34,7 +34,7 @@ held AS (
 operators AS (
     SELECT trace, thread, name, ts_ns, ts_ns + dur_ns AS end_ns FROM slices
     WHERE kind = 'op' AND dur_ns IS NOT NULL AND thread IN (SELECT thread FROM alive)
-        AND NOT regexp_matches(name, '^aten::(empty|new_empty|resize_|zeros|new_zeros|ones|new_ones|full|new_full)')
+        AND NOT only_allocates(name)
 ),
 asked AS (
     SELECT alive.series, alive.event, max_by(operators.name, (operators.ts_ns, -operators.end_ns)) AS operator

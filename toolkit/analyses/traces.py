@@ -8,6 +8,7 @@ import duckdb
 from msgspec import Struct, convert, structs
 
 from toolkit.analyses import identities, runner
+from toolkit.analyses.allocated_by import AllocatedBy, allocated_by
 from toolkit.analyses.cautions import Caution, cautions
 from toolkit.analyses.device_time import DeviceTime, device_time
 from toolkit.analyses.kernel_attribution import KernelAttribution
@@ -103,10 +104,11 @@ class Segments(Struct, frozen=True, kw_only=True):
 
 
 class Memory(Struct, frozen=True, kw_only=True):
-    """Memory as the trace tells it."""
+    """Memory as the trace tells it; `allocated_by` are those that asked for most bytes while it was recorded."""
 
     series: list[MemorySeries]
     allocators: list[Allocator]
+    allocated_by: list[AllocatedBy]
     segments: list[Segments]
 
 
@@ -153,7 +155,7 @@ def analyse(connection: duckdb.DuckDBPyConnection) -> list[TraceAnalysis]:
     devices, streams = _of(_devices(connection)), _of(stream_idle(connection))
     launched, attributed = _of(launches(connection)), _of(kernels_by(connection))
     steps, operators = _of(step_parts(connection)), _of(operator_times(connection))
-    series = _of(memory_series(connection))
+    series, asked = _of(memory_series(connection)), _of(allocated_by(connection))
     for trace in devices.keys() | steps.keys():
         identities.check(devices[trace], streams[trace], attributed[trace], steps[trace])
     query = "SELECT trace, path, pass_name, format, rank, world_size, events FROM traces ORDER BY trace"
@@ -181,6 +183,7 @@ def analyse(connection: duckdb.DuckDBPyConnection) -> list[TraceAnalysis]:
             memory=Memory(
                 series=series[trace],
                 allocators=convert(rows["allocations"][trace], list[Allocator]),
+                allocated_by=asked[trace][:TOP_OPERATORS],
                 segments=convert(rows["segments"][trace], list[Segments]),
             ),
         )

@@ -4,6 +4,10 @@
 -- also holds all-reduces that frameworks bring themselves.)
 CREATE MACRO is_collective(name) AS contains(lower(name), 'nccl') OR contains(lower(name), 'rccl');
 
+-- An operator of PyTorch's that does nothing but allocate, by its name: the one around it is what asked for the memory.
+CREATE MACRO only_allocates(name) AS
+    regexp_matches(name, '^aten::(empty|new_empty|resize_|zeros|new_zeros|ones|new_ones|full|new_full)');
+
 -- The steps that the framework marked: PyTorch's ProfilerStep#n, or an annotation to which TensorFlow or JAX gave a step's
 -- number. What marks a step within another one is part of that one.
 CREATE VIEW marked_steps AS

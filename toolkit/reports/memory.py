@@ -33,6 +33,7 @@ def memory_tables(memory: Memory) -> Iterable[Table]:
         yield _over_time(memory.series)
         yield from _at_peak(memory.series)
         yield _traffic(memory.allocators)
+        yield from _asked_for(memory)
     if memory.segments:
         yield _segments(memory.segments)
 
@@ -98,6 +99,28 @@ def _traffic(allocators: Sequence[Allocator]) -> Table:
         sizes = map(mebibytes, (one.allocated_bytes, one.largest_bytes))
         found.add_row(_name(one.allocator, one.device), f"{one.allocations:,}", f"{one.frees:,}", *sizes)
     return found
+
+
+def _asked_for(memory: Memory) -> Iterable[Table]:
+    """Of the allocator with most traffic, where anything tells what asked for it."""
+    if not any(one.asked_by for one in memory.allocated_by):
+        return
+    busiest = max(memory.allocators, key=lambda one: one.allocated_bytes)
+    own = [one for one in memory.allocated_by if (one.device, one.allocator) == (busiest.device, busiest.allocator)]
+    title = f"{_name(busiest.allocator, busiest.device)}: allocated while recorded, MiB"
+    directed = len({one.direction for one in own}) > 1
+    titles = ["direction"] if directed else []
+    found = table(title, "asked for by", *titles, "allocations", "allocated", "share of all")
+    for one in own[:SHOWN_HOLDERS]:
+        name = Cropped(short_frame(one.asked_by or "not told"))
+        direction = [one.direction or "not told"] if directed else []
+        of_all = bar(share(one.bytes, busiest.allocated_bytes))
+        found.add_row(name, *direction, f"{one.allocations:,}", mebibytes(one.bytes), of_all)
+    others = busiest.allocated_bytes - sum(one.bytes for one in own[:SHOWN_HOLDERS])
+    if others:
+        blank = [""] if directed else []
+        found.add_row("others", *blank, "", mebibytes(others), bar(share(others, busiest.allocated_bytes)))
+    yield found
 
 
 def _segments(segments: Sequence[Segments]) -> Table:

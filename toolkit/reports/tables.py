@@ -25,7 +25,7 @@ LEVELS = " ▁▂▃▄▅▆▇█"
 SPARKLINE_WIDTHS = (12, 60)
 CROPPED_WIDTH = 12
 # Columns of words; the others hold figures and stand to the right.
-TEXTUAL = ("share", "mean by", "over time", "mostly", "thread", "category")
+TEXTUAL = ("share", "mean by", "over time", "mostly", "thread", "category", "direction")
 
 
 class Titled(Table):
