@@ -8,6 +8,8 @@ from msgspec import Meta, Struct, convert
 
 from toolkit.analyses import runner
 from toolkit.analyses.cautions import Alignment, Caution, cautions
+from toolkit.analyses.efficiency import Efficiency, efficiencies
+from toolkit.analyses.energy import Energy, energies
 from toolkit.analyses.matched import Matched
 from toolkit.analyses.runtime import Runtime
 from toolkit.analyses.traces import TraceAnalysis, analyse
@@ -132,6 +134,28 @@ class Baseline(Struct, frozen=True, kw_only=True):
     value: float
 
 
+class IdlePower(Struct, frozen=True, kw_only=True):
+    """What a GPU drew before the worker started, with whatever else was running."""
+
+    pass_name: str
+    device: str
+    metric: str
+    readings: int
+    mean_mw: float
+    least_mw: float
+    most_mw: float
+
+
+class Throttling(Struct, frozen=True, kw_only=True):
+    """A reason why a GPU's clocks were held down, and the share of readings in which it held."""
+
+    pass_name: str
+    device: str
+    reason: str
+    readings: int
+    share: float
+
+
 class Unavailable(Struct, frozen=True, kw_only=True):
     """What could not be had, and why; from a moment on, where it had been told before."""
 
@@ -163,15 +187,24 @@ class Summary(Struct, frozen=True, kw_only=True):
     framework_memory: list[FrameworkMemory]
     samples: list[Sample]
     baseline: list[Baseline]
+    idle_power: list[IdlePower]
+    energy: list[Energy]
+    efficiency: list[Efficiency]
+    throttling: list[Throttling]
     unavailable: list[Unavailable]
     alignment: list[Alignment]
 
 
 def summarise(
-    connection: duckdb.DuckDBPyConnection, *, runtime: Runtime | None = None, matched: Matched | None = None
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    runtime: Runtime | None = None,
+    matched: Matched | None = None,
+    batch: int | None = None,
 ) -> Summary:
-    """Runs every analysis over a run's store. Asserts that each ledger sums to its whole."""
+    """Runs every analysis over a run's store, of `batch` samples a step. Asserts that each ledger sums to its whole."""
     warnings = cautions(connection)
+    energy = energies(connection)
     return Summary(
         schema=SCHEMA,
         runtime=runtime,
@@ -190,6 +223,10 @@ def summarise(
         framework_memory=_rows(connection, "framework_memory", FrameworkMemory),
         samples=_rows(connection, "samples", Sample),
         baseline=_rows(connection, "baseline", Baseline),
+        idle_power=_rows(connection, "idle_power", IdlePower),
+        energy=[entry for entry in energy if entry.kind != "step"],
+        efficiency=efficiencies(connection, energy, batch),
+        throttling=_rows(connection, "throttling", Throttling),
         unavailable=_rows(connection, "unavailable", Unavailable),
         alignment=_rows(connection, "alignment", Alignment),
     )

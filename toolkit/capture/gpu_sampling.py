@@ -18,9 +18,10 @@ from toolkit.capture.samplers.gpu import GpuSampler
 from toolkit.capture.samplers.update_period import watch
 from toolkit.clock import NS_PER_S
 
-# Polled where the period is not found: half of the 100 ms that most have; and the bounds of what is found.
+# Polled where the period is not found, and no less often where it seems longer than the 100 ms of most sensors: a GPU
+# at rest may draw the same for several of them. No more often than LEAST_POLL_NS in any case.
 USUAL_POLL_NS = 50_000_000
-POLL_BOUNDS_NS = (5_000_000, 500_000_000)
+LEAST_POLL_NS = 5_000_000
 SLOW_EVERY_S = 1.0
 # Buffers of the driver hold seconds.
 BUFFERS_EVERY_NS = NS_PER_S // 2
@@ -51,8 +52,7 @@ def find_poll(sampler: GpuSampler, record: Appender, wait: Callable[[int], None]
     for (device, metric), period in periods.items():
         record.write("sensor", device, metric, period, found.reads[device, metric])
     shortest = min((period for (_, metric), period in periods.items() if period and metric != "energy"), default=None)
-    lowest, highest = POLL_BOUNDS_NS
-    return USUAL_POLL_NS if shortest is None else min(max(shortest // 2, lowest), highest)
+    return USUAL_POLL_NS if shortest is None else min(max(shortest // 2, LEAST_POLL_NS), USUAL_POLL_NS)
 
 
 class Timing(NamedTuple):

@@ -29,6 +29,8 @@ FILE = "events.out.tfevents.hwprof"
 # What readers of event files expect to find in the first event.
 FILE_VERSION = "brain.Event:2"
 NS_PER_MS = 1_000_000
+# In one chart of a sampler's; TensorBoard itself shows no more points than its window has pixels.
+MOST_READINGS = 5_000
 
 # Name in the store -> (tag, what it is).
 SCALARS = {
@@ -189,13 +191,18 @@ def _requests(store: duckdb.DuckDBPyConnection, pass_name: str) -> Iterator[Poin
 
 
 def _readings(store: duckdb.DuckDBPyConnection, pass_name: str) -> Iterator[Point]:
+    """Of more than MOST_READINGS in a chart, every second, third or n-th."""
     query = """
         SELECT source, device, metric, unit, ts_ns, value, ts_ns - (
             SELECT min(ts_ns) FROM (FROM marks SELECT pass_name, ts_ns UNION ALL FROM counters SELECT pass_name, ts_ns)
             WHERE pass_name = $1
-        ) FROM counters WHERE pass_name = $1 ORDER BY ts_ns
+        ) FROM counters WHERE pass_name = $1
+        QUALIFY row_number() OVER (PARTITION BY source, device, metric ORDER BY ts_ns)
+            % ceil(count(*) OVER (PARTITION BY source, device, metric) / $2) = 0
+        ORDER BY ts_ns, source, device, metric
     """
-    for source, device, metric, unit, ts_ns, value, since_ns in store.execute(query, [pass_name]).fetchall():
+    rows = store.execute(query, [pass_name, MOST_READINGS]).fetchall()
+    for source, device, metric, unit, ts_ns, value, since_ns in rows:
         shown, factor = UNITS.get(unit, (unit, 1))
         group = {"host": "host/", "nvml": f"gpu{device}/"}.get(source, f"{source}/device{device}_")
         doc = f"Reading of {source}. The step axis is milliseconds since the {pass_name} pass began."

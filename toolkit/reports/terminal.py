@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from toolkit.analyses.summary import Epoch, Gap, Summary
+from toolkit.reports.energy import energy_sections
 from toolkit.reports.matched import sentence
 from toolkit.reports.sections import trace_sections
 from toolkit.reports.tables import UNKNOWN, bar, mebibytes, milliseconds, share, table
@@ -43,6 +44,8 @@ def _sections(name: str, spec: RunSpec, status: dict[str, Any], summary: Summary
     for trace in summary.traces:
         yield Text(f"\nProfiled window, {trace.pass_name} pass, by {trace.format}", "bold")
         yield from trace_sections(trace)
+    for pass_name in spec.passes:
+        yield from energy_sections(summary, pass_name)
     if summary.samples:
         yield _samples(spec, summary)
     yield from _missing(summary)

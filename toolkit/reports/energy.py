@@ -1,0 +1,103 @@
+"""The energy of a run in a terminal: counter and integral side by side, images for a joule, and the baseline."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from toolkit.analyses.efficiency import Efficiency
+from toolkit.analyses.energy import Energy
+from toolkit.analyses.summary import IdlePower, Summary, Throttling
+from toolkit.reports.tables import UNKNOWN, percent, table
+
+# Idle GPUs and clocks that someone chose are nothing to look into.
+CHOSEN = {"gpu_idle", "applications_clocks_setting", "display_clock_setting"}
+SHOWN_REASONS = 3
+KINDS = ("run", "stage", "epoch", "training", "phase")
+
+
+def energy_sections(summary: Summary, pass_name: str) -> Iterable[RenderableType]:
+    """Everything of one pass; nothing where no GPU was sampled."""
+    entries = sorted(
+        (one for one in summary.energy if one.pass_name == pass_name), key=lambda one: KINDS.index(one.kind)
+    )
+    told = [entry for entry in entries if _is_told(entry)]
+    if told:
+        yield _table(told, pass_name)
+    yield from _without_figure([entry for entry in entries if not _is_told(entry)])
+    yield from map(_efficiency, (entry for entry in summary.efficiency if entry.pass_name == pass_name))
+    idle = [entry for entry in summary.idle_power if entry.pass_name == pass_name]
+    if idle:
+        yield Text("Idle before the run, in no figure taken off: " + "; ".join(map(_idle, idle)))
+    held = [entry for entry in summary.throttling if entry.pass_name == pass_name and entry.reason not in CHOSEN]
+    if held:
+        yield Text("Clocks held down: " + "; ".join(map(_throttling, held)), "yellow")
+
+
+def _is_told(entry: Energy) -> bool:
+    return entry.counter_mj is not None or entry.integral_mj is not None
+
+
+def _table(entries: list[Energy], pass_name: str) -> Table:
+    found = table(f"Energy, {pass_name} pass, J", "window", "counter", "±", "integral", "±", "differs", "mostly by")
+    for entry in entries:
+        integral = (_joules(entry.integral_mj), _joules(entry.integral_bound_mj))
+        found.add_row(
+            _window(entry),
+            _joules(entry.counter_mj),
+            _joules(entry.counter_bound_mj),
+            *integral,
+            UNKNOWN if entry.disagreement is None else f"{entry.disagreement:+.1%}",
+            entry.metric or UNKNOWN,
+        )
+    found.note = _note(entries)
+    return found
+
+
+def _window(entry: Energy) -> str:
+    name = entry.name if entry.kind == entry.name else f"{entry.kind} {entry.name}"
+    epoch = "" if entry.epoch is None else f" {entry.epoch}" if entry.kind == "epoch" else f", epoch {entry.epoch}"
+    return f"gpu {entry.device} {name}{epoch}"
+
+
+def _note(entries: list[Energy]) -> str:
+    """What the bounds hold, and what they do not."""
+    words = ["± holds what lies between values and at the ends; NVIDIA states no accuracy of the counter"]
+    for entry in {entry.metric: entry for entry in entries if entry.metric}.values():
+        whose = "this GPU" if entry.sensor_error_is_own else "the worst of the GPUs that were measured"
+        words.append(f"{entry.metric}: {entry.sensor}; the sensor itself ±{entry.sensor_error:.1%}, as of {whose}")
+    return "; ".join(words) + "."
+
+
+def _without_figure(entries: list[Energy]) -> Iterable[Text]:
+    reasons = Counter(entry.counter_reason if entry.integral_mj is None else entry.integral_reason for entry in entries)
+    if reasons:
+        common = reasons.most_common(SHOWN_REASONS)
+        yield Text(f"{len(entries)} windows without a figure: " + "; ".join(f"{why} ×{n}" for why, n in common), "dim")
+
+
+def _efficiency(entry: Efficiency) -> Text:
+    where = f"epoch {entry.epoch}, gpu {', '.join(entry.devices)}"
+    if entry.step_mj is None:
+        return Text(f"No energy of a step, {where}: {entry.reason}", "dim")
+    images = "" if entry.images_per_joule is None else f"{entry.images_per_joule:,.2f} images a joule, "
+    resolved = f"{entry.resolved_steps} of {entry.steps} steps have a figure of their own"
+    return Text.assemble(
+        (f"{images}{_joules(entry.step_mj)} J a step", "bold"),
+        f", ±{percent(entry.bound)}, by {entry.source}, {where}; {resolved}",
+    )
+
+
+def _idle(entry: IdlePower) -> str:
+    watts = [value / 1000 for value in (entry.mean_mw, entry.least_mw, entry.most_mw)]
+    return f"gpu {entry.device} {entry.metric} {watts[0]:,.1f} W ({watts[1]:,.1f} to {watts[2]:,.1f})"
+
+
+def _throttling(entry: Throttling) -> str:
+    return f"gpu {entry.device} {entry.reason} {percent(entry.share)} of the time"
+
+
+def _joules(millijoules: float | None) -> str:
+    return UNKNOWN if millijoules is None else f"{millijoules / 1000:,.2f}"
