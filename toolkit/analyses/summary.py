@@ -7,6 +7,7 @@ import duckdb
 from msgspec import Meta, Struct, convert
 
 from toolkit.analyses import runner
+from toolkit.analyses.allocator_memory import AllocatorMemory, allocator_memory
 from toolkit.analyses.cautions import Alignment, Caution, cautions
 from toolkit.analyses.efficiency import Efficiency, efficiencies
 from toolkit.analyses.energy import Energy, energies
@@ -184,6 +185,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     inference: list[Latency]
     scalars: list[Scalar]
     traces: list[TraceAnalysis]
+    allocators: list[AllocatorMemory]
     framework_memory: list[FrameworkMemory]
     samples: list[Sample]
     baseline: list[Baseline]
@@ -220,6 +222,7 @@ def summarise(
         inference=_rows(connection, "inference", Latency),
         scalars=_rows(connection, "scalars", Scalar),
         traces=analyse(connection),
+        allocators=allocator_memory(connection),
         framework_memory=_rows(connection, "framework_memory", FrameworkMemory),
         samples=_rows(connection, "samples", Sample),
         baseline=_rows(connection, "baseline", Baseline),

@@ -11,4 +11,4 @@ FROM marks WHERE NOT complete GROUP BY pass_name
 UNION ALL
 SELECT NULL, pass_name, 'no_trace', 1, 'The profile pass left no native trace.', true
 FROM marks WHERE kind = 'run' AND pass_name = 'profile'
-    AND NOT EXISTS (SELECT 1 FROM traces WHERE traces.pass_name = 'profile')
+    AND NOT EXISTS (SELECT 1 FROM traces WHERE traces.pass_name = 'profile' AND format IN ('kineto', 'xplane'))

@@ -53,6 +53,9 @@ class Session:
                     request()
                 self._window.start()
                 self._time_requests(request, batch)
+            if self._spec.task == "infer":
+                # where there is training, the figures are of its epochs
+                self._workload.report_memory(self._record)
 
     def _time_requests(self, request: Callable[[], None], batch: int) -> None:
         for number in range(1, self._spec.infer_repeats + 1):

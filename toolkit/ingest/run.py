@@ -7,7 +7,7 @@ from toolkit.ingest import formats, place, records
 from toolkit.ingest.store import StoreWriter
 from toolkit.spec import PASSES
 
-TRACE_PATTERNS = ("trace/*.pt.trace.json*", "trace/plugins/profile/*/*.xplane.pb")
+TRACE_PATTERNS = ("trace/*.pt.trace.json*", "trace/plugins/profile/*/*.xplane.pb", "trace/memory_snapshot.pickle")
 RECORDS = ("worker.jsonl", "samplers.jsonl", "gpu.jsonl")
 
 

@@ -143,6 +143,9 @@ def _traces(run: Path) -> Iterable[tuple[Path, Path]]:
     for name in PASSES:
         raw = run / "raw" / name
         for trace in native_traces(raw):
+            # its plugins know no snapshots
+            if trace.suffix == ".pickle":
+                continue
             yield trace, trace.relative_to(raw / "trace")
 
 

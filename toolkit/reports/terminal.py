@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from toolkit.analyses.summary import Epoch, Gap, Summary
+from toolkit.reports.allocators import allocator_tables
 from toolkit.reports.energy import energy_sections
 from toolkit.reports.matched import sentence
 from toolkit.reports.sections import trace_sections
@@ -46,6 +47,7 @@ def _sections(name: str, spec: RunSpec, status: dict[str, Any], summary: Summary
         yield from trace_sections(trace)
     for pass_name in spec.passes:
         yield from energy_sections(summary, pass_name)
+    yield from allocator_tables(summary.allocators)
     if summary.samples:
         yield _samples(spec, summary)
     yield from _missing(summary)

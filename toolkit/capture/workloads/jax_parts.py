@@ -34,6 +34,7 @@ MEMORY = {
     "peak_in_use": "peak_bytes_in_use",
     "reserved": "pool_bytes",
     "peak_reserved": "peak_pool_bytes",
+    "largest_free": "largest_free_block_bytes",
 }
 
 
@@ -148,13 +149,15 @@ def profiler(spec: RunSpec, folder: Path) -> StepProfiler:
 
 
 def report_memory(record: Recorder) -> None:
-    """What the first device's allocator counts; on a CPU it counts nothing."""
+    """What the first device's allocator counts; on a CPU it counts nothing, and the arrays that live are summed."""
     device = jax.devices()[0]
     figures = device.memory_stats()
     if figures is None:
         reason = f"JAX tells nothing of this device's memory ({device.platform}: memory_stats() is None)"
         record.unavailable("jax", device.platform, "allocator", reason)
+        record.counter("jax", device.platform, "live_arrays", sum(array.nbytes for array in jax.live_arrays()), "B")
         return
+    record.unavailable("jax", "0", "growth_events", "memory_stats() does not count them")
     for metric, key in MEMORY.items():
         if key in figures:
             record.counter("jax", "0", metric, figures[key], "B")

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from toolkit.capture.record import Recorder
 from toolkit.capture.workload import Evaluation, NativeProfiler
-from toolkit.capture.workloads import tf32, torch_parts
+from toolkit.capture.workloads import tf32, torch_memory, torch_parts
 from toolkit.capture.workloads.data import Data, Split, load, order
 from toolkit.capture.workloads.torch_parts import Batch
 from toolkit.errors import FAILED, HwprofError
@@ -83,6 +83,7 @@ class TorchWorkload:
             "loss_reduction": self._loss.reduction,
             "optimizer": torch_parts.optimizer_facts(self._optimizer),
             "compile": self._spec.compile,
+            "allocator_backend": torch.cuda.get_allocator_backend() if self._device.type == "cuda" else None,
         }
 
     def warm_up(self, steps: int) -> None:
@@ -170,17 +171,7 @@ class TorchWorkload:
 
     def report_memory(self, record: Recorder) -> None:
         """The caching allocator's counters; PyTorch keeps none for host memory."""
-        if self._device.type != "cuda":
-            record.unavailable("torch", "cpu", "allocator", "PyTorch's CPU allocator keeps no counters")
-            return
-        figures = {
-            "in_use": torch.cuda.memory_allocated(),
-            "reserved": torch.cuda.memory_reserved(),
-            "peak_in_use": torch.cuda.max_memory_allocated(),
-            "peak_reserved": torch.cuda.max_memory_reserved(),
-        }
-        for metric, value in figures.items():
-            record.counter("torch", "0", metric, value, "B")
+        torch_memory.report(record, self._device)
 
     def annotate(self, name: str) -> AbstractContextManager[Any]:
         """A user annotation."""

@@ -174,7 +174,7 @@ class TensorFlowWorkload:
         figures = tf.config.experimental.get_memory_info("GPU:0")
         record.counter("tf", "0", "in_use", figures["current"], "B")
         record.counter("tf", "0", "peak_in_use", figures["peak"], "B")
-        for metric in ("reserved", "peak_reserved"):
+        for metric in ("reserved", "peak_reserved", "growth_events", "largest_free", "fragmentation"):
             record.unavailable("tf", "0", metric, "tf.config.experimental.get_memory_info does not tell it")
 
     def annotate(self, name: str) -> AbstractContextManager[Any]:

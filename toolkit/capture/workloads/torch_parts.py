@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile, schedule
 from torch.utils.data import Dataset
 
-from toolkit.capture.workloads import ZOO, tf32
+from toolkit.capture.workloads import ZOO, tf32, torch_memory
 from toolkit.capture.workloads.data import Scaling, Split
 from toolkit.capture.workloads.matched import weights
 from toolkit.spec import CHANNELS_LAST, RunSpec
@@ -49,6 +49,7 @@ class Profiler:
     def __init__(self, spec: RunSpec, device: torch.device, folder: Path, *, steps: int) -> None:
         self._folder = folder
         self._left = steps
+        self._remembers = spec.profile_memory and device.type == "cuda" and torch_memory.is_native()
         self._profile = profile(
             activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda"),
             schedule=schedule(wait=0, warmup=1, active=steps, repeat=1),
@@ -60,6 +61,8 @@ class Profiler:
 
     def start(self) -> None:
         """Starts, and passes over the schedule's own warm-up step, whose events torch throws away."""
+        if self._remembers:
+            torch_memory.start_history()
         self._profile.start()
         self._profile.step()
 
@@ -74,8 +77,10 @@ class Profiler:
         return self._left > 0
 
     def stop(self) -> None:
-        """Writes the trace."""
+        """Writes the trace, and the allocator's snapshot."""
         self._profile.stop()
+        if self._remembers:
+            torch_memory.write_history(self._folder)
 
     def _write_trace(self, profile_: profile) -> None:
         """As torch's own handler names it, but packed fast: its gzip takes four times as long as all the rest."""
