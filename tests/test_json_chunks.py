@@ -71,6 +71,13 @@ def test_what_is_no_time_is_known_as_none(text: str) -> None:
     assert (ns.tolist(), known.tolist()) == ([1_500, 0, 2_000], [True, False, True])
 
 
+@given(times=st.lists(st.integers(-(10**17), 10**17) | st.integers(), max_size=6))
+def test_whole_microseconds_are_as_exact_as_their_text(times: list[int]) -> None:
+    """An integer is the time that its text is, and one beyond the axis is none."""
+    whole, texts = ns_of_us(times), ns_of_us([Raw(str(time).encode()) for time in times])
+    assert (whole[0].tolist(), whole[1].tolist()) == (texts[0].tolist(), texts[1].tolist())
+
+
 @given(texts=st.lists(st.text(max_size=2)))
 def test_repeating_texts_become_a_column(texts: list[str]) -> None:
     """Each value has its text, which is asked for once for each distinct one."""

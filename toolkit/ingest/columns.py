@@ -29,11 +29,24 @@ Codes = npt.NDArray[np.int32]
 V = TypeVar("V", bound=Hashable)
 
 
-def ns_of_us(texts: Sequence[Raw]) -> tuple[Ns, npt.NDArray[np.bool_]]:
-    """Decimal microseconds as text to nanoseconds (half to even), and which of them are times; the others are 0.
+def ns_of_us(times: Sequence[int | Raw]) -> tuple[Ns, npt.NDArray[np.bool_]]:
+    """Microseconds, integers or decimal text, to nanoseconds (half to even), and which are times; the others are 0.
 
     No time: what is no number, and what lies outside of ±LATEST_NS. Equal to `clock.us_to_ns` on each.
     """
+    try:
+        ns = _whole(times)
+    except (OverflowError, pa.ArrowInvalid):
+        return _of_texts([time if isinstance(time, Raw) else Raw(str(time).encode()) for time in times])
+    return ns, np.ones(len(ns), dtype=bool)
+
+
+def _whole(times: Sequence[Any]) -> Ns:
+    """Integers, of which none is beyond any time. Raises ArrowInvalid or OverflowError where one is none."""
+    return _checked(pa.array(times, pa.int64()), LATEST_NS // NS_PER_US) * NS_PER_US
+
+
+def _of_texts(texts: Sequence[Raw]) -> tuple[Ns, npt.NDArray[np.bool_]]:
     try:
         ns = _thousandths(_SEPARATOR + _SEPARATOR.join(texts), len(texts))
     except pa.ArrowInvalid:  # something else than a number, a digit beyond the nanosecond, or more than any time has

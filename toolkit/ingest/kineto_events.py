@@ -1,12 +1,15 @@
-"""Kineto's events as typed objects. Times stay the decimal text that the file holds."""
+"""Kineto's events as typed objects. Times are the decimal text that the file holds, or its whole numbers."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 from msgspec import Meta, Raw, Struct
 
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Named = int | str | None
+# Microseconds: whole ones as they are, or any number's text, so that no decimal place is lost.
+Us = TypeVar("Us", int, Raw)
+NO_TIME: Any = Raw(b"")
 
 
 class Args(Struct, gc=False, rename={"external": "External id", "old_external": "external id"}):
@@ -45,25 +48,25 @@ class Memory(
     reserved: Int64 | None = None
 
 
-class Span(Struct, gc=False, tag_field="ph", tag="X"):
-    """An event with a duration; `ts` and `dur` are decimal microseconds."""
+class Span(Struct, Generic[Us], gc=False, tag_field="ph", tag="X"):
+    """An event with a duration; where it tells none, `ts` or `dur` is NO_TIME."""
 
     name: str = ""
     cat: str = ""
     pid: Named = None
     tid: Named = None
-    ts: Raw = Raw(b"")
-    dur: Raw = Raw(b"")
+    ts: Us = msgspec.field(default=NO_TIME)
+    dur: Us = msgspec.field(default=NO_TIME)
     args: Args | None = None
 
 
-class Instant(Struct, gc=False, tag_field="ph", tag="i"):
+class Instant(Struct, Generic[Us], gc=False, tag_field="ph", tag="i"):
     """A moment; the allocator's are named `[memory]`."""
 
     name: str = ""
     pid: Named = None
     tid: Named = None
-    ts: Raw = Raw(b"")
+    ts: Us = msgspec.field(default=NO_TIME)
     args: Memory | None = None
 
 
@@ -79,40 +82,52 @@ class Naming(Struct, gc=False, tag_field="ph", tag="M"):
     """Names and order of processes and threads, for viewers."""
 
 
-Event = Span | Instant | FlowStart | FlowEnd | Naming
+Event = Span[int] | Span[Raw] | Instant[int] | Instant[Raw] | FlowStart | FlowEnd | Naming
 
-_STRICT = msgspec.json.Decoder(list[Event])
+_WHOLE = msgspec.json.Decoder(list[Span[int] | Instant[int] | FlowStart | FlowEnd | Naming])
+_EXACT = msgspec.json.Decoder(list[Span[Raw] | Instant[Raw] | FlowStart | FlowEnd | Naming])
 _LOOSE = msgspec.json.Decoder(list[dict[str, Raw]])
 _LOOSE_ARGS = msgspec.json.Decoder(dict[str, Raw])
-_SALVAGED: dict[bytes, type[Span | Instant]] = {b'"X"': Span, b'"i"': Instant}
+_SALVAGED: dict[bytes, tuple[Any, type[Args | Memory]]] = {
+    b'"X"': (Span[Raw], Args),
+    b'"i"': (Instant[Raw], Memory),
+}
 _UNREAD = FlowStart()
 
 
-def decoded(text: bytes) -> tuple[list[Event], int]:
-    """Events of a JSON array, and how many lost a field; raises msgspec.DecodeError where it is no array of objects.
+class EventDecoder:
+    """Decodes arrays of events; as text times take twice as long to use, so only from the first that is no integer on.
 
     An array with an event that does not fit the types above is read field by field: what fits is kept.
     """
-    try:
-        return _STRICT.decode(text), 0
-    except msgspec.ValidationError:
+
+    def __init__(self) -> None:
+        self._decoder: msgspec.json.Decoder[Any] = _WHOLE
+
+    def __call__(self, text: bytes) -> tuple[list[Event], int]:
+        """Events, and how many lost a field; raises msgspec.DecodeError where the text is no JSON array of objects."""
+        for decoder in dict.fromkeys((self._decoder, _EXACT)):
+            try:
+                return decoder.decode(text), 0
+            except msgspec.ValidationError:
+                self._decoder = _EXACT
         salvaged = [_salvaged(fields) for fields in _LOOSE.decode(text)]
-    return [event for event, _ in salvaged], sum(not whole for _, whole in salvaged)
+        return [event for event, _ in salvaged], sum(not whole for _, whole in salvaged)
 
 
 def _salvaged(fields: dict[str, Raw]) -> tuple[Event, bool]:
     """What fits of an event, and whether all did."""
-    kind = _SALVAGED.get(bytes(fields.get("ph", b"")))
+    kind, kind_of_args = _SALVAGED.get(bytes(fields.get("ph", b"")), (None, Args))
     if kind is None:
         return _UNREAD, "ph" in fields
     known, whole = _fitting(kind, fields)
     if "args" not in known and "args" in fields:
-        known["args"] = _salvaged_args(Args if kind is Span else Memory, fields["args"])
+        known["args"] = _salvaged_args(kind_of_args, fields["args"])
     return kind(**known), whole
 
 
-def _fitting(kind: type[Struct], fields: dict[str, Raw]) -> tuple[dict[str, Any], bool]:
-    """The fields that fit `kind`'s types, by attribute, and whether all did."""
+def _fitting(kind: Any, fields: dict[str, Raw]) -> tuple[dict[str, Any], bool]:
+    """The fields that fit the types of `kind`, a Struct, by attribute, and whether all did."""
     known, whole = {}, True
     for field in msgspec.structs.fields(kind):
         if field.encode_name in fields:

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from toolkit.ingest import kineto_tables, kineto_trust
 from toolkit.ingest.columns import Ns
-from toolkit.ingest.kineto_events import Instant, Span, decoded
+from toolkit.ingest.kineto_events import EventDecoder, Instant, Span
 from toolkit.ingest.kineto_names import Names
 from toolkit.ingest.kineto_tables import FOREIGN, KINDS, MEMORY_EVENT, Columns, chosen
 from toolkit.ingest.kineto_trust import Calls
@@ -49,16 +49,17 @@ class PieceReader:
     def __init__(self, base_ns: int) -> None:
         self._base_ns = base_ns
         self._names = Names()
+        self._decoded = EventDecoder()
 
     def __call__(self, text: bytes) -> Piece:
         """The events' rows and counts; raises msgspec.DecodeError where the text is no array of objects."""
-        events, malformed = decoded(text)
+        events, malformed = self._decoded(text)
         spans = [event for event in events if type(event) is Span]
         memory = [event for event in events if type(event) is Instant and event.name == MEMORY_EVENT]
         rows = self._spans(spans) if spans else None, self._allocations(memory) if memory else None
         return Piece(len(events), malformed, *rows)
 
-    def _spans(self, spans: Sequence[Span]) -> Spans:
+    def _spans(self, spans: Sequence[Span[Any]]) -> Spans:
         kinds = kineto_tables.kinds_of(spans)
         foreign = kinds == FOREIGN
         others = {span.cat for span in chosen(spans, foreign)} if foreign.any() else set()
@@ -76,7 +77,7 @@ class PieceReader:
             {"unusable_start": timed.without_ts, "unusable_duration": timed.without_dur},
         )
 
-    def _allocations(self, memory: Sequence[Instant]) -> Allocations:
+    def _allocations(self, memory: Sequence[Instant[Any]]) -> Allocations:
         columns, without_size = kineto_tables.allocations(memory, self._base_ns)
         on_device = any(device != "cpu" for device in columns["device"].unique().to_pylist())
         return Allocations(columns, on_device, {"unusable_allocation": without_size})

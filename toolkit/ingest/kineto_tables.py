@@ -74,7 +74,7 @@ Kinds = npt.NDArray[np.uint8]
 class Timed(NamedTuple):
     """Spans of a usable start: kind (index into KINDS), start, duration (NULL where unusable); how many lack which."""
 
-    spans: Sequence[Span]
+    spans: Sequence[Span[Any]]
     kinds: Kinds
     ts_ns: Ns
     dur_ns: pa.Int64Array
@@ -82,7 +82,7 @@ class Timed(NamedTuple):
     without_dur: int
 
 
-def kinds_of(spans: Sequence[Span]) -> Kinds:
+def kinds_of(spans: Sequence[Span[Any]]) -> Kinds:
     """Each span's kind as an index into KINDS, PROFILER or FOREIGN where its category has none."""
     try:
         kinds = bytes([CODES[span.cat] for span in spans])
@@ -91,7 +91,7 @@ def kinds_of(spans: Sequence[Span]) -> Kinds:
     return np.frombuffer(kinds, dtype=np.uint8)
 
 
-def timed(spans: Sequence[Span], kinds: Kinds, base_ns: int) -> Timed:
+def timed(spans: Sequence[Span[Any]], kinds: Kinds, base_ns: int) -> Timed:
     """Puts spans on the axis: `base_ns` plus their decimal microseconds. No negative duration is usable."""
     ns, known = ns_of_us([span.ts for span in spans] + [span.dur for span in spans])
     ts_ns, dur_ns = ns[: len(spans)] + base_ns, ns[len(spans) :]
@@ -133,7 +133,7 @@ def chosen(items: Sequence[Item], which: npt.NDArray[np.bool_]) -> Sequence[Item
     return items if which.all() else list(compress(items, which.tobytes()))
 
 
-def allocations(instants: Sequence[Instant], base_ns: int) -> tuple[Columns, int]:
+def allocations(instants: Sequence[Instant[Any]], base_ns: int) -> tuple[Columns, int]:
     """Columns of `allocations`, and how many instants are left out because they tell no moment or no size."""
     ns, known = ns_of_us([instant.ts for instant in instants])
     args: Sequence[Memory] = [instant.args or _NO_MEMORY for instant in instants]
@@ -173,7 +173,7 @@ def _categories(kinds: Kinds, named: Codes, names: Names) -> pa.DictionaryArray:
     return numbered(categories, CATEGORY_TEXTS, categories != NO_CATEGORY)
 
 
-def _device_columns(spans: Sequence[Span], args: Sequence[Args], categories: pa.StringArray) -> Columns:
+def _device_columns(spans: Sequence[Span[Any]], args: Sequence[Args], categories: pa.StringArray) -> Columns:
     devices = [span.pid if arg.device is None else arg.device for span, arg in zip(spans, args, strict=True)]
     streams = [span.tid if arg.stream is None else arg.stream for span, arg in zip(spans, args, strict=True)]
     sizes = [arg.bytes if isinstance(arg.bytes, int) else None for arg in args]
@@ -185,7 +185,7 @@ def _device_columns(spans: Sequence[Span], args: Sequence[Args], categories: pa.
     }
 
 
-def _threads(events: Sequence[Span] | Sequence[Instant]) -> pa.DictionaryArray:
+def _threads(events: Sequence[Span[Any]] | Sequence[Instant[Any]]) -> pa.DictionaryArray:
     """Process and thread of each event, as process/thread."""
     pids, tids = [event.pid for event in events], [event.tid for event in events]
     if len(set(pids)) == 1:
