@@ -84,6 +84,43 @@ def test_what_was_alive_at_the_peak_goes_to_the_operator_that_does_more_than_all
     assert held(found) == [("aten::linear", True, 1, 16), ("aten::addmm", True, 1, 8)]
 
 
+def test_what_was_alive_at_the_peak_by_module_phase_and_step(tmp_path: Path) -> None:
+    """The innermost module on the thread, the run's phase and step at the moment; each way sums to the peak."""
+    profile = {"pass_name": "profile"}
+    modules = [
+        {"trace": 0, "kind": "python", "name": name, "thread": "1", "ts_ns": start, "dur_ns": dur} | profile
+        for name, start, dur in [("nn.Module: Net_0", 0, 100), ("nn.Module: Conv2d_1", 10, 20), ("f (a.py:1)", 12, 5)]
+    ]
+    marks = [
+        profile | {"id": number, "kind": kind, "name": name, "epoch": 1, "step": 2, "ts_ns": start, "dur_ns": dur}
+        for number, (kind, name, start, dur) in enumerate(
+            [("step", "train", 0, 60), ("phase", "data_wait", 0, 5), ("phase", "compute", 5, 55)]
+        )
+    ]
+    allocations = [
+        moment(at, "alloc", size, at, total, thread=thread, **profile)
+        for at, size, total, thread in [(2, 1, 101, "1"), (15, 2, 103, "1"), (40, 4, 107, "1"), (70, 8, 115, "9")]
+    ]
+    found = series_of(
+        tmp_path, allocations, slices=modules, marks=marks, traces=[TRACE | profile]
+    )  # fmt: skip
+    parts = {each.by: {(part.asked_by, part.seen): part.bytes for part in each.parts} for each in found.at_peak_by}
+    before = {(None, False): 100}
+    assert parts == {
+        "module": before | {("nn.Module: Net_0", True): 5, ("nn.Module: Conv2d_1", True): 2, (None, True): 8},
+        "phase": before | {("data_wait", True): 1, ("compute", True): 6, (None, True): 8},
+        "step": before | {("epoch 1, step 2", True): 7, (None, True): 8},
+    }
+
+
+def test_steps_of_a_trace_that_hwprof_did_not_make_are_the_framework_s(tmp_path: Path) -> None:
+    """By the number that the annotation gives; outside of steps nothing is said."""
+    step = {"trace": 0, "kind": "annotation", "name": "ProfilerStep#7", "thread": "1", "ts_ns": 10, "dur_ns": 10}
+    found = series_of(tmp_path, [moment(15, "alloc", 2, 1, 2), moment(25, "alloc", 3, 2, 5)], slices=[step])
+    (steps,) = found.at_peak_by
+    assert [(part.asked_by, part.bytes) for part in steps.parts] == [(None, 3), ("step 7", 2)]
+
+
 def test_tensorflow_s_layers_are_summed_up(tmp_path: Path) -> None:
     """The operator is told, and numbers in its scopes do not keep equal layers apart."""
     allocations = [

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from rich.table import Table
 
-from toolkit.analyses.memory import MemorySeries
+from toolkit.analyses.memory import MemoryHolder, MemorySeries
 from toolkit.analyses.traces import Allocator, Memory, Segments
 from toolkit.reports.tables import (
     Cropped,
@@ -20,6 +20,7 @@ from toolkit.reports.tables import (
 )
 
 SHOWN_HOLDERS = 8
+MODULE_PREFIX = "nn.Module: "
 BASES = {
     "growth": "+ is growth since the profiler began; how much was in use before is not told",
     "placed": "counted back from the snapshot's segments, as asked for, before rounding",
@@ -75,22 +76,32 @@ def _notes(series: Sequence[MemorySeries]) -> Iterable[str]:
 
 
 def _at_peak(series: Sequence[MemorySeries]) -> Iterable[Table]:
+    """Of the allocator with the highest peak: by what asked for it, then by module, phase and step."""
     told = [one for one in series if one.peak and any(holder.asked_by for holder in one.at_peak)]
     if not told:
         return
     one = max(told, key=lambda one: (one.peak and one.peak.in_use_bytes) or 0)
     whole = (one.peak and one.peak.in_use_bytes) or 0
-    title = f"{_name(one.allocator, one.device)}: in use at its peak, MiB"
-    found = table(title, "asked for by", "blocks", "in use", "share of peak")
-    for holder in one.at_peak[:SHOWN_HOLDERS]:
+    name = _name(one.allocator, one.device)
+    yield _holders(f"{name}: in use at its peak, MiB", "asked for by", one.at_peak, one.at_peak_others_bytes, whole)
+    for breakdown in one.at_peak_by:
+        if len(breakdown.parts) > 1:
+            title = f"{name}: in use at its peak by {breakdown.by} of its allocation, MiB"
+            yield _holders(title, breakdown.by, breakdown.parts, breakdown.others_bytes, whole)
+
+
+def _holders(title: str, what: str, holders: Sequence[MemoryHolder], others_bytes: int, whole: int) -> Table:
+    """The largest, and the rest in one row."""
+    found = table(title, what, "blocks", "in use", "share of peak")
+    for holder in holders[:SHOWN_HOLDERS]:
         when = "" if holder.seen else ", before the first event"
-        name = Cropped(short_frame(holder.asked_by or "not told") + when)
+        name = Cropped(short_frame((holder.asked_by or "not told").removeprefix(MODULE_PREFIX)) + when)
         blocks = "–" if holder.blocks is None else f"{holder.blocks:,}"
         found.add_row(name, blocks, mebibytes(holder.bytes), bar(share(holder.bytes, whole)))
-    others = sum(holder.bytes for holder in one.at_peak[SHOWN_HOLDERS:]) + one.at_peak_others_bytes
+    others = sum(holder.bytes for holder in holders[SHOWN_HOLDERS:]) + others_bytes
     if others:
-        found.add_row("others", "", mebibytes(others), bar(share(others, whole)))
-    return (yield found)
+        found.add_row("the rest", "", mebibytes(others), bar(share(others, whole)))
+    return found
 
 
 def _traffic(allocators: Sequence[Allocator]) -> Table:
