@@ -206,6 +206,36 @@ def test_hostile_names_are_data(cache: Path, tmp_path: Path) -> None:
     assert "\x1b" not in analyze(cache, path).stdout
 
 
+def test_the_gpus_model_is_said(cache: Path, tmp_path: Path) -> None:
+    """Each model once, and nothing where the trace tells none; a hostile name is data."""
+    trace = trace_of(("gemm", 10, 10)) | {
+        "deviceProperties": [{"name": "V100"}, {"name": "V100"}, {"name": HOSTILE}, 7]
+    }
+    path, other = written(tmp_path, "told", trace), written(tmp_path, "untold", trace_of(("gemm", 10, 10)))
+    told, untold = json.loads(analyze(cache, path, other, "--json").stdout)["traces"]
+    assert (told["gpus"], told["gpu_model"], untold["gpu_model"]) == (4, f"V100, {HOSTILE}", None)
+    report = analyze(cache, path).stdout
+    assert "4 × V100, [bold]<img" in report
+    assert "\x1b" not in report
+
+
+def test_what_is_marked_on_the_host_is_listed(cache: Path, tmp_path: Path) -> None:
+    """The user's ranges and the framework's, those of old traces too; numbers at the end are one."""
+    trace = trace_of(("gemm", 10, 10))
+    marks = [("user_annotation", "## forward ##", 5), ("user_annotation", "ProfilerStep#1", 7)]
+    marks += [("Operator", "ProfilerStep#2", 9), ("cpu_op", "aten::mm", 3)]
+    for number, (category, name, us) in enumerate(marks):
+        mark = {"ph": "X", "ts": 100 * number, "dur": us, "pid": 1, "tid": 1}
+        trace["traceEvents"].append(mark | {"cat": category, "name": name})
+    path = written(tmp_path, "marked", trace)
+    (found,) = json.loads(analyze(cache, path, "--json").stdout)["traces"]
+    assert found["annotations"] == [
+        {"name": "ProfilerStep#*", "calls": 2, "total_ns": 16_000, "longest_ns": 9_000},
+        {"name": "## forward ##", "calls": 1, "total_ns": 5_000, "longest_ns": 5_000},
+    ]
+    assert "Marked on the host" in analyze(cache, path).stdout
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [

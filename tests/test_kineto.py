@@ -35,7 +35,7 @@ from toolkit.ingest.columns import LATEST_NS, LONGEST_NS
 
 def test_a_trace_becomes_rows(tmp_path: Path) -> None:
     """Spans and memory instants arrive with every column that the trace tells, on the axis of its base."""
-    members = MEMBERS | BASE | {"distributedInfo": {"rank": 1, "world_size": 2}}
+    members = MEMBERS | BASE | {"distributedInfo": {"rank": 1, "world_size": 2}, "deviceProperties": [{"name": "V100"}]}
     connection = read(write(tmp_path, {"traceEvents": EVENTS, **members}))
     slices = """SELECT ts_ns, dur_ns, kind, name, category, device, stream, thread, correlation, external_id, bytes
         FROM slices ORDER BY ts_ns, correlation"""
@@ -49,7 +49,7 @@ def test_a_trace_becomes_rows(tmp_path: Path) -> None:
     allocations = "SELECT ts_ns, device, action, bytes, address, in_use_bytes, reserved_bytes, thread FROM allocations"
     assert rows(connection, allocations) == [(11_250, "0", "free", 512, 4096, 1, 2, "7/8")]
     assert rows(connection, "FROM traces") == [
-        (TRACE, PASS, str(tmp_path / "worker.pt.trace.json"), "kineto", 1, 2, 8, 1)
+        (TRACE, PASS, str(tmp_path / "worker.pt.trace.json"), "kineto", 1, 2, 8, 1, "V100")
     ]
     placed = rows(connection, "SELECT DISTINCT trace, pass_name, epoch, step, phase FROM slices")
     assert placed == [(TRACE, PASS, None, None, None)]

@@ -37,6 +37,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("world_size", "INTEGER", "ranks in the job; NULL where the trace does not tell"),
         Column("events", "BIGINT", "events read"),
         Column("gpus", "INTEGER", "GPUs that the trace says its process could use; NULL where it does not tell"),
+        Column("gpu_model", "VARCHAR", "what they are, each model once; NULL where the trace does not tell"),
     ),
     "warnings": (
         TRACE,

@@ -18,6 +18,8 @@ from toolkit.analyses.step_parts import StepParts, step_parts
 from toolkit.analyses.streams import Launches, StreamIdle, launches, stream_idle
 from toolkit.analyses.told_kernels import kernels_by
 
+# Columns of the table `traces`.
+TOLD = ("path", "pass_name", "format", "rank", "world_size", "gpus", "gpu_model", "events")
 TOP_OPERATORS = 20
 TOP_FRAMES = 20
 TOP_KERNELS = 20
@@ -51,6 +53,15 @@ class Direction(Struct, frozen=True, kw_only=True):
     direction: str | None
     self_ns: int
     share: float | None
+
+
+class Annotation(Struct, frozen=True, kw_only=True):
+    """What was marked on the host under one name, by annotations.sql; ranges may lie in each other."""
+
+    name: str
+    calls: int
+    total_ns: int | None
+    longest_ns: int
 
 
 class Frame(Struct, frozen=True, kw_only=True):
@@ -123,6 +134,8 @@ class TraceAnalysis(Struct, frozen=True, kw_only=True):
     format: str
     rank: int | None
     world_size: int | None
+    gpus: int | None
+    gpu_model: str | None
     events: int
     trusted: bool
     doubts: list[str]
@@ -136,6 +149,7 @@ class TraceAnalysis(Struct, frozen=True, kw_only=True):
     steps: list[StepParts]
     operators: list[Operator]
     directions: list[Direction]
+    annotations: list[Annotation]
     frames: list[Frame]
     memory: Memory
 
@@ -150,7 +164,7 @@ T = TypeVar("T", bound=_OfTrace)
 
 def analyse(connection: duckdb.DuckDBPyConnection) -> list[TraceAnalysis]:
     """Every trace of a store. Raises AssertionError where parts do not make up their whole."""
-    rows = {name: _rows(connection, name) for name in ("kernels", "stacks", "allocations", "segments")}
+    rows = {name: _rows(connection, name) for name in ("kernels", "annotations", "stacks", "allocations", "segments")}
     told = _of(cautions(connection))
     devices, streams = _of(_devices(connection)), _of(stream_idle(connection))
     launched, attributed = _of(launches(connection)), _of(kernels_by(connection))
@@ -158,15 +172,10 @@ def analyse(connection: duckdb.DuckDBPyConnection) -> list[TraceAnalysis]:
     series, asked = _of(memory_series(connection)), _of(allocated_by(connection))
     for trace in devices.keys() | steps.keys():
         identities.check(devices[trace], streams[trace], attributed[trace], steps[trace])
-    query = "SELECT trace, path, pass_name, format, rank, world_size, events FROM traces ORDER BY trace"
+    query = f"SELECT trace, {', '.join(TOLD)} FROM traces ORDER BY trace"  # noqa: S608 - our own names
     return [
         TraceAnalysis(
-            path=path,
-            pass_name=pass_name,
-            format=format_,
-            rank=rank,
-            world_size=world_size,
-            events=events,
+            **dict(zip(TOLD, told_of_it, strict=True)),
             trusted=not any(caution.untrusted for caution in told[trace]),
             doubts=[_sentence(caution) for caution in told[trace] if caution.untrusted],
             warnings=[_sentence(caution) for caution in told[trace]],
@@ -179,6 +188,7 @@ def analyse(connection: duckdb.DuckDBPyConnection) -> list[TraceAnalysis]:
             steps=steps[trace],
             operators=_operators(operators[trace]),
             directions=_directions(operators[trace]),
+            annotations=convert(rows["annotations"][trace], list[Annotation]),
             frames=_frames(rows["stacks"][trace]),
             memory=Memory(
                 series=series[trace],
@@ -187,7 +197,7 @@ def analyse(connection: duckdb.DuckDBPyConnection) -> list[TraceAnalysis]:
                 segments=convert(rows["segments"][trace], list[Segments]),
             ),
         )
-        for trace, path, pass_name, format_, rank, world_size, events in connection.execute(query).fetchall()
+        for trace, *told_of_it in connection.execute(query).fetchall()
     ]
 
 

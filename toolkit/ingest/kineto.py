@@ -143,6 +143,7 @@ class _Intake:
             "world_size": _small(job, "world_size"),
             "events": self._events,
             "gpus": len(properties) if isinstance(properties, list) else None,
+            "gpu_model": _models(properties),
         }
         keys = {"trace": self._trace, "pass_name": self._pass_name}
         self._store.append_rows("traces", [keys | row])
@@ -157,6 +158,13 @@ class _Intake:
             [kineto_trust.not_analysed(int(self._kinds[FOREIGN]), self._foreign), kineto_trust.no_events(self._events)],
         )
         self._store.append_rows("warnings", [keys | structs.asdict(finding) for finding in found if finding.count])
+
+
+def _models(properties: object) -> str | None:
+    """The names of deviceProperties, each once."""
+    devices = properties if isinstance(properties, list) else []
+    names = [device.get("name") for device in devices if isinstance(device, dict)]
+    return ", ".join(dict.fromkeys(name for name in names if isinstance(name, str))) or None
 
 
 def _small(job: object, member: str) -> int | None:

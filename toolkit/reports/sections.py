@@ -9,7 +9,7 @@ from rich.table import Table
 
 from toolkit.analyses.kernel_attribution import KernelAttribution, KernelPart
 from toolkit.analyses.step_parts import StepParts
-from toolkit.analyses.traces import Direction, Frame, Operator, TraceAnalysis
+from toolkit.analyses.traces import Annotation, Direction, Frame, Operator, TraceAnalysis
 from toolkit.ingest import kineto
 from toolkit.reports.devices import device_sections, kernel_tables
 from toolkit.reports.memory import memory_tables
@@ -39,6 +39,8 @@ def trace_sections(trace: TraceAnalysis) -> Iterable[RenderableType]:
         yield _directions(trace.directions)
     if trace.operators:
         yield _operators(trace.operators)
+    if trace.annotations:
+        yield _annotations(trace.annotations)
     if trace.frames:
         yield _frames(trace.frames)
     yield from memory_tables(trace.memory)
@@ -155,6 +157,14 @@ def _operators(operators: Sequence[Operator]) -> Table:
     for operator in operators[:SHOWN_ROWS]:
         figures = [f"{operator.calls:,}", milliseconds(operator.self_ns), milliseconds(operator.total_ns)]
         found.add_row(shown(operator.operator), *figures, bar(operator.share))
+    return found
+
+
+def _annotations(annotations: Sequence[Annotation]) -> Table:
+    found = table("Marked on the host, ms (ranges may hold each other)", "range", "times", "total", "longest")
+    for one in annotations[:SHOWN_ROWS]:
+        figures = [f"{one.calls:,}", milliseconds(one.total_ns), milliseconds(one.longest_ns)]
+        found.add_row(Cropped(one.name), *figures)
     return found
 
 

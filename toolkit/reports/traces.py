@@ -52,7 +52,8 @@ def _trace(trace: TraceAnalysis) -> Iterable[RenderableType]:
     world = "" if trace.world_size is None else f" of {trace.world_size}"
     rank = "" if trace.rank is None else f" · rank {trace.rank}{world}"
     yield Text(printable(trace.path), "bold", overflow="fold")
-    yield Text.assemble(verdict, f" · {trace.format}{rank} · {trace.events:,} events")
+    gpus = "" if trace.gpu_model is None else f" · {trace.gpus} × {printable(trace.gpu_model)}"
+    yield Text.assemble(verdict, f" · {trace.format}{rank}{gpus} · {trace.events:,} events")
     for warning in trace.warnings:
         yield Text(f"  {printable(warning)}", "red" if warning in trace.doubts else "yellow", overflow="fold")
     found = pointers(trace)
