@@ -12,7 +12,7 @@ V1_FILES = {
     "memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 3",
     "cpu/cpu.cfs_quota_us": "150000",
     "cpu/cpu.cfs_period_us": "100000",
-    "cpu/cpu.stat": "nr_periods 0\nnr_throttled 0",
+    "cpu/cpu.stat": "nr_periods 0\nnr_throttled 0\nthrottled_time 7000",
     "cpuacct/cpuacct.usage": "56663194",
     "pids/pids.max": "77",
 }
@@ -21,7 +21,7 @@ V2_FILES = {
     "memory.current": "13987840",
     "memory.events": "low 0\nhigh 0\nmax 9\noom 4\noom_kill 3\noom_group_kill 0",
     "cpu.max": "150000 100000",
-    "cpu.stat": "usage_usec 56663\nuser_usec 5\nsystem_usec 5",
+    "cpu.stat": "usage_usec 56663\nuser_usec 5\nsystem_usec 5\nthrottled_usec 7",
     "pids.max": "77",
 }
 V2_MOUNT = "30 23 0:26 / @ ro,nosuid - cgroup2 cgroup rw\n"
@@ -55,7 +55,7 @@ def test_version_1_in_a_container(tmp_path: Path) -> None:
     """The group's own folder is what is mounted, whatever its path is outside."""
     found = group(tmp_path, v1_groups("/docker/abc"), v1_mounts("/docker/abc"), V1_FILES)
     assert (found.version, found.limits()) == (1, FULL)
-    assert found.use() == Use(memory_bytes=13_987_840, cpu_ns=56_663_194)
+    assert found.use() == Use(memory_bytes=13_987_840, cpu_ns=56_663_194, throttled_ns=7_000)
     assert found.out_of_memory_kills() == 3
 
 
@@ -72,7 +72,7 @@ def test_version_2_in_a_container(tmp_path: Path) -> None:
     """A private namespace: the group is the root of what it sees."""
     found = group(tmp_path, "0::/\n", V2_MOUNT, V2_FILES)
     assert (found.version, found.limits()) == (2, FULL)
-    assert found.use() == Use(memory_bytes=13_987_840, cpu_ns=56_663_000)
+    assert found.use() == Use(memory_bytes=13_987_840, cpu_ns=56_663_000, throttled_ns=7_000)
     assert found.out_of_memory_kills() == 3
 
 
@@ -107,5 +107,5 @@ def test_what_a_group_does_not_tell_is_unknown(tmp_path: Path, groups: str, moun
     """No figure is nought for want of a file."""
     found = group(tmp_path, groups, mounts, {})
     assert found.limits() == NONE
-    assert found.use() == Use(memory_bytes=None, cpu_ns=None)
+    assert found.use() == Use(memory_bytes=None, cpu_ns=None, throttled_ns=None)
     assert found.out_of_memory_kills() is None

@@ -1,4 +1,7 @@
-"""Energy of a run, its stages, epochs, phases and steps, by the counter and by the integral of power, side by side."""
+"""Energy of a run, its stages, epochs, phases and steps, by the counter and by the integral of power, side by side.
+
+Of GPUs, and of processor packages and memory where RAPL's counters could be read.
+"""
 
 from collections.abc import Iterable
 from typing import Annotated, Any, NamedTuple
@@ -13,11 +16,13 @@ from toolkit.analyses.power_sensors import Sensor, sensor_of
 
 METRICS = ("power_instant", "power_average", "power")
 NO_LIMIT = 2
+# Intel's Software Developer's Manual, volume 3, "RAPL interfaces": about each millisecond.
+RAPL_UPDATE_NS = 1_000_000
 Mj = Annotated[float | None, Meta(description="millijoules; null where unknown, with the reason beside it")]
 
 
 class Energy(Struct, frozen=True, kw_only=True):
-    """What one GPU drew in one window, or in all those of one phase of an epoch together.
+    """What one GPU, or RAPL zone, drew in one window, or in all those of one phase of an epoch together.
 
     `counter_mj` is the difference of the driver's counter, of which NVIDIA states no accuracy; `integral_mj` the sum of
     the power sensor that tells most of this window, `metric`. Each lies within its `…_bound_mj` of what the sensor
@@ -68,10 +73,11 @@ def energies(connection: duckdb.DuckDBPyConnection) -> list[Energy]:
     """Of every GPU and every window of its pass, those that no sensor resolves too, with the reason."""
     rows = runner.run(connection, "energy_windows")
     found = []
-    for gpu in _gpus(connection):
-        mine = _grouped(row for row in rows if row["pass_name"] == gpu.pass_name)
-        if mine:
-            found += _of_gpu(connection, gpu, mine)
+    for read, sources in ((_of_gpu, _gpus(connection)), (_of_zone, _zones(connection))):
+        for source in sources:
+            mine = _grouped(row for row in rows if row["pass_name"] == source.pass_name)
+            if mine:
+                found += read(connection, source, mine)
     return found
 
 
@@ -83,6 +89,20 @@ def _gpus(connection: duckdb.DuckDBPyConnection) -> list[_Gpu]:
         ), 0)) FROM gpus ORDER BY pass_name, device
     """
     return [_Gpu(*row) for row in connection.execute(query, [NO_LIMIT, list(METRICS)]).fetchall()]
+
+
+def _zones(connection: duckdb.DuckDBPyConnection) -> list[_Gpu]:
+    """RAPL's counters, which tell no limit: twice the steepest that they rose."""
+    query = """
+        WITH rises AS (
+            SELECT pass_name, metric, (value - lag(value) OVER own) / (ts_ns - lag(ts_ns) OVER own) * 1e9 AS milliwatts
+            FROM counters WHERE source = 'host' AND metric LIKE 'rapl\\_%' ESCAPE '\\'
+            WINDOW own AS (PARTITION BY pass_name, metric ORDER BY ts_ns)
+        )
+        SELECT pass_name, metric, metric, NULL, '', $1 * max(milliwatts) FROM rises
+        GROUP BY pass_name, metric HAVING max(milliwatts) > 0 ORDER BY pass_name, metric
+    """
+    return [_Gpu(*row) for row in connection.execute(query, [NO_LIMIT]).fetchall()]
 
 
 def _grouped(rows: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -110,6 +130,15 @@ def _of_gpu(connection: duckdb.DuckDBPyConnection, gpu: _Gpu, groups: list[list[
         _energy(gpu, group, _at(counter, place), [_at(told, place) for told in sensors])
         for place, group in enumerate(groups)
     ]
+
+
+def _of_zone(connection: duckdb.DuckDBPyConnection, zone: _Gpu, groups: list[list[dict[str, Any]]]) -> list[Energy]:
+    starts, ends = _spans([row for group in groups for row in group])
+    windows = Windows(starts, ends, first=np.cumsum([0, *(len(group) for group in groups)])[:-1])
+    polls = _polls(connection, zone, zone.device, int(starts.min()))
+    curve = "there are no readings" if polls is None else power_curves.of_counter(polls, RAPL_UPDATE_NS)
+    counter, no_sensor = _told(curve, None, windows), _told("RAPL has a counter alone", None, windows)
+    return [_energy(zone, group, _at(counter, place), [_at(no_sensor, place)]) for place, group in enumerate(groups)]
 
 
 def _spans(rows: list[dict[str, Any]]) -> tuple[Ns, Ns]:
@@ -159,7 +188,8 @@ def _polls(connection: duckdb.DuckDBPyConnection, gpu: _Gpu, metric: str, since_
     """All readings; before `since_ns` there were more of them, to find the sensor's period."""
     query = """
         SELECT ts_ns, value FROM counters
-        WHERE source = 'nvml' AND pass_name = ? AND device = ? AND metric = ? ORDER BY ts_ns
+        WHERE source IN ('nvml', 'host') AND pass_name = ? AND coalesce(device, metric) = ? AND metric = ?
+        ORDER BY ts_ns
     """
     columns = connection.execute(query, [gpu.pass_name, gpu.device, metric]).fetchnumpy()
     read_at = np.asarray(columns["ts_ns"], np.int64)

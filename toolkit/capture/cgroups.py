@@ -23,10 +23,14 @@ class Limits(NamedTuple):
 
 
 class Use(NamedTuple):
-    """What the group uses: bytes of memory, the page cache among them, and processor time so far."""
+    """What the group uses: bytes of memory, the page cache among them, processor time so far, and time denied it.
+
+    Denied is what its quota kept it from, summed over processors.
+    """
 
     memory_bytes: int | None
     cpu_ns: int | None
+    throttled_ns: int | None
 
 
 class Group:
@@ -54,9 +58,12 @@ class Group:
         """What is used now."""
         v1_cpu = _number(self._text("cpuacct", "cpuacct.usage", None))
         v2_cpu = _entry(self._text("cpu", None, "cpu.stat"), "usage_usec")
+        v1_throttled = _entry(self._text("cpu", "cpu.stat", None), "throttled_time")
+        v2_throttled = _entry(self._text("cpu", None, "cpu.stat"), "throttled_usec")
         return Use(
             memory_bytes=_number(self._text("memory", "memory.usage_in_bytes", "memory.current")),
             cpu_ns=v1_cpu if v2_cpu is None else v2_cpu * 1000,
+            throttled_ns=v1_throttled if v2_throttled is None else v2_throttled * 1000,
         )
 
     def out_of_memory_kills(self) -> int | None:

@@ -59,7 +59,8 @@ def _table(entries: list[Energy], pass_name: str) -> Table:
 def _window(entry: Energy) -> str:
     name = entry.name if entry.kind == entry.name else f"{entry.kind} {entry.name}"
     epoch = "" if entry.epoch is None else f" {entry.epoch}" if entry.kind == "epoch" else f", epoch {entry.epoch}"
-    return f"gpu {entry.device} {name}{epoch}"
+    device = entry.device if entry.device.startswith("rapl_") else f"gpu {entry.device}"
+    return f"{device} {name}{epoch}"
 
 
 def _note(entries: list[Energy]) -> str:

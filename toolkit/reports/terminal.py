@@ -20,7 +20,7 @@ from toolkit.spec import RunSpec
 PARTS = (
     "data_wait", "host_to_device", "compile", "compute", "validation", "callbacks", "checkpoint", "profiler", "other",
 )  # fmt: skip
-SHOWN_METRICS = {"cpu", "rss", "cgroup_memory", "power", "memory_used", "utilisation", "temperature"}
+SHOWN_METRICS = {"cpu", "rss", "pss", "cgroup_memory", "power", "memory_used", "utilisation", "temperature"}
 
 
 def report(name: str, spec: RunSpec, status: dict[str, Any], summary: Summary) -> RenderableType:

@@ -1,18 +1,20 @@
-"""Processor time and resident memory of the worker's process tree, of its control group, and the machine's own.
+"""What the worker's process tree uses of the machine, its control group, the machine's own load, and RAPL's energy.
 
 The control group is the container's where there is one. Its memory holds the page cache too.
 """
 
-import contextlib
 import time
+from collections.abc import Callable
 
 import psutil
 
 from toolkit.capture.cgroups import Group
 from toolkit.capture.record import Records
+from toolkit.capture.samplers import process_tree
+from toolkit.capture.samplers.process_tree import ProcessTree, Used
+from toolkit.capture.samplers.rapl import Rapl
 
-# Listing all processes to find children costs milliseconds; reading known ones costs microseconds.
-FIND_CHILDREN_EVERY_S = 1.0
+SLOW_EVERY_S = 1.0
 
 
 class HostSampler:
@@ -20,58 +22,88 @@ class HostSampler:
 
     source = "host"
 
-    def __init__(self, record: Records, pid: int) -> None:
+    def __init__(self, record: Records, pid: int, *, group: Group | None = None, rapl: Rapl | None = None) -> None:
         self._record = record
-        self._root = psutil.Process(pid)
-        self._tree = [self._root]
-        self._found_at = -FIND_CHILDREN_EVERY_S
+        self._tree = ProcessTree(pid)
+        self._group, self._rapl = group or Group(), rapl or Rapl()
         self._before: tuple[float, float] | None = None
-        self._group = Group()
         self._group_before: tuple[int, int] | None = None
+        self._slow_at = -SLOW_EVERY_S
+        self._refused: set[str] = set()
         if self._group.use().memory_bytes is None:
             record.unavailable(self.source, None, "cgroup_memory", "the control group does not tell")
+        for metric, reason in self._rapl.refused.items():
+            record.unavailable(self.source, None, metric, reason)
         psutil.cpu_percent()
 
     def sample(self) -> None:
-        """Writes one reading of each; a process that ended in between is left out."""
+        """Writes one reading of each, once a second of what is slow to read; a process that ended is left out."""
         now = time.monotonic()
-        if now - self._found_at >= FIND_CHILDREN_EVERY_S:
-            self._find_children(now)
+        self._tree.find_children()
         self._sample_tree(now)
         self._sample_group()
-        self._record.counter(self.source, None, "machine_cpu", psutil.cpu_percent(), "%")
-        self._record.counter(self.source, None, "machine_memory_available", psutil.virtual_memory().available, "B")
+        self._write("machine_cpu", psutil.cpu_percent(), "%")
+        self._write("machine_memory_available", psutil.virtual_memory().available, "B")
+        for metric, millijoules in self._rapl.energy_mj():
+            self._write(metric, millijoules, "mJ")
+        if now - self._slow_at >= SLOW_EVERY_S:
+            self._slow_at = now
+            self._sample_slow()
 
     def _sample_tree(self, now: float) -> None:
-        rss = cpu_seconds = 0.0
-        for process in self._tree:
-            with contextlib.suppress(psutil.NoSuchProcess), process.oneshot():
-                times = process.cpu_times()
-                cpu_seconds += times.user + times.system
-                rss += process.memory_info().rss
+        rss = self._tree.summed(process_tree.resident).get("rss")
+        cpu_seconds = self._tree.used(process_tree.cpu_s).get("cpu_time", 0.0)
         if not rss:
             # It is being started, or has ended and waits to be reaped: nothing is resident, and nothing is known.
             return
-        self._record.counter(self.source, None, "rss", rss, "B")
+        self._write("rss", rss, "B")
+        self._write("cpu_time", cpu_seconds, "s")
         if self._before is not None:
             seconds_before, at_before = self._before
-            percent = 100 * max(cpu_seconds - seconds_before, 0.0) / (now - at_before)
-            self._record.counter(self.source, None, "cpu", percent, "%")
+            self._write("cpu", 100 * (cpu_seconds - seconds_before) / (now - at_before), "%")
         self._before = (cpu_seconds, now)
+
+    def _sample_slow(self) -> None:
+        self._told("pss", self._tree.summed, process_tree.proportional, "B")
+        self._told("disk", self._tree.used, process_tree.disk, "B")
+        self._told("switches", self._tree.used, process_tree.switches, "switches")
+        limits = self._group.limits()
+        if limits.memory_bytes is not None:
+            self._write("cgroup_memory_limit", limits.memory_bytes, "B")
+        if limits.processors is not None:
+            self._write("cgroup_processors_limit", limits.processors, "processors")
+
+    def _told(
+        self,
+        what: str,
+        gather: Callable[[Callable[[psutil.Process], Used]], Used],
+        read: Callable[[psutil.Process], Used],
+        unit: str,
+    ) -> None:
+        """Writes what /proc tells; what it does not allow is said once, and asked no more."""
+        if what in self._refused:
+            return
+        try:
+            found = gather(read)
+        except (OSError, psutil.AccessDenied) as error:
+            self._refused.add(what)
+            self._record.unavailable(self.source, None, what, str(error))
+            return
+        for metric, value in found.items():
+            self._write(metric, value, unit)
 
     def _sample_group(self) -> None:
         use, now_ns = self._group.use(), time.monotonic_ns()
         if use.memory_bytes is not None:
-            self._record.counter(self.source, None, "cgroup_memory", use.memory_bytes, "B")
+            self._write("cgroup_memory", use.memory_bytes, "B")
+        if use.throttled_ns is not None:
+            self._write("cgroup_throttled", use.throttled_ns, "ns")
         if use.cpu_ns is None:
             return
         if self._group_before is not None:
             cpu_before, at_before = self._group_before
-            percent = 100 * (use.cpu_ns - cpu_before) / (now_ns - at_before)
-            self._record.counter(self.source, None, "cgroup_cpu", percent, "%")
+            self._write("cgroup_cpu", 100 * (use.cpu_ns - cpu_before) / (now_ns - at_before), "%")
         self._group_before = use.cpu_ns, now_ns
 
-    def _find_children(self, now: float) -> None:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            self._tree = [self._root, *self._root.children(recursive=True)]
-            self._found_at = now
+    def _write(self, metric: str, value: float, unit: str) -> None:
+        self._record.counter(self.source, None, metric, value, unit)
