@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolkit.capture import allocators, runtime
+from toolkit.capture.environment import RECORDED_VARIABLES
 from toolkit.errors import BAD_INPUT, HwprofError
-from toolkit.spec import FIELDS, FRAMEWORKS, RunSpec, check, from_json, model_names, parse, resolve
+from toolkit.spec import FIELDS, FRAMEWORKS, RunSpec, check, check_device, from_json, model_names, parse, resolve
 
 PROFILES = Path(__file__).parents[1] / "profiles"
 
@@ -112,12 +114,69 @@ def test_bad_input_gets_one_clear_line(override: str, said: str) -> None:
 
 
 @pytest.mark.parametrize("framework", ["tf", "jax"])
-@pytest.mark.parametrize("setting", ["loader_workers=2", "profile_shapes=true"])
+@pytest.mark.parametrize("setting", ["loader_workers=2", "profile_shapes=true", "max_split_size_mb=64"])
 def test_what_only_pytorch_has_is_refused_elsewhere(framework: str, setting: str) -> None:
     """A setting that would do nothing is an error, which says what the framework does in its place."""
     said = refusal(f"framework={framework}", setting)
     assert said.startswith(f"{setting} does nothing in ")
     assert said.endswith(f"Leave {setting.partition('=')[0]} out, or use framework=torch.")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (
+            ("framework=torch", "allocator=growth"),
+            "PyTorch has no allocator policy 'growth'. Use allocator=auto or expan",
+        ),
+        (("framework=tf", "allocator=preallocate"), "TensorFlow has no allocator policy 'preallocate'."),
+        (("framework=jax", "allocator=cuda_malloc_async"), "JAX has no allocator policy 'cuda_malloc_async'."),
+        (("framework=tf", "allocator=growth", "device=cpu"), "allocator=growth does nothing on device=cpu:"),
+        (("max_split_size_mb=64", "device=cpu"), "max_split_size_mb=64 does nothing on device=cpu:"),
+        (("max_split_size_mb=19",), "max_split_size_mb=19 is less than PyTorch takes. Give 20 or more."),
+        (("max_split_size_mb=64", "allocator=cuda_malloc_async"), "max_split_size_mb does nothing under allocator="),
+        (("allocator=expandable",), "Unknown allocator 'expandable'. Did you mean 'expandable_segments'?"),
+    ],
+)
+def test_an_allocator_policy_that_would_do_nothing_is_refused(overrides: tuple[str, ...], said: str) -> None:
+    """Each framework has its own, and none has any on a CPU."""
+    assert refusal(*overrides).startswith(said)
+
+
+def test_a_device_that_auto_finds_to_be_a_cpu_is_refused_too() -> None:
+    """What `auto` settles on is held to the same rule."""
+    spec = check(RunSpec(framework="jax", allocator="growth"))
+    check_device(spec, "cuda")
+    with pytest.raises(HwprofError, match="allocator=growth does nothing on device=cpu"):
+        check_device(spec, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("settings", "variables"),
+    [
+        ({}, {}),
+        ({"framework": "tf", "allocator": "growth"}, {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "TF_GPU_ALLOCATOR": ""}),
+        ({"framework": "tf", "allocator": "cuda_malloc_async"}, {"TF_GPU_ALLOCATOR": "cuda_malloc_async"}),
+        (
+            {"framework": "jax", "allocator": "growth"},
+            {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "XLA_PYTHON_CLIENT_ALLOCATOR": "default"},
+        ),
+        (
+            {"allocator": "expandable_segments", "max_split_size_mb": 64},
+            dict.fromkeys(
+                ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"), "expandable_segments:True,max_split_size_mb:64"
+            ),
+        ),
+    ],
+)
+def test_an_allocator_policy_is_what_the_worker_s_environment_says(
+    settings: dict[str, Any], variables: dict[str, str]
+) -> None:
+    """Each in its framework's own words; every variable is recorded; where nothing is asked for nothing is set."""
+    found = allocators.variables(check(RunSpec(**settings)))
+    assert found == variables
+    assert set(found) <= set(RECORDED_VARIABLES)
+    assert found.items() <= runtime.variables(check(RunSpec(**settings)), "cuda").items()
 
 
 def test_cifar10_has_one_shape() -> None:

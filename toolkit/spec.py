@@ -40,8 +40,17 @@ PYTORCH_ONLY = {
         "tf": "TensorFlow loads by tf.data, in threads of its own",
         "jax": "JAX brings no loader: batches are made in the loop's own thread",
     },
+    "max_split_size_mb": dict.fromkeys(("tf", "jax"), "BFC has no such limit"),
     "profile_shapes": dict.fromkeys(("tf", "jax"), "its profiler knows no such option"),
 }
+# How each framework's GPU allocator can get its memory, beside `auto`, its own way.
+ALLOCATORS = {
+    "torch": ("expandable_segments", "cuda_malloc_async"),
+    "tf": ("growth", "cuda_malloc_async"),
+    "jax": ("growth", "preallocate"),
+}
+# PyTorch refuses to keep smaller blocks whole: its large segments are of 20 MiB.
+LEAST_SPLIT_MIB = 20
 CIFAR10_IMAGE_SIZE = 32
 # There are too many settings for one line.
 SETTINGS_LISTED = "`hwprof run --help` lists them all."
@@ -101,6 +110,12 @@ class RunSpec:
     infer_repeats: int = _option(
         10, "timed requests at each batch size, after two untimed ones; 0: no inference", least=0
     )
+    allocator: str = _option(
+        "auto",
+        "how the GPU's memory is got; auto: the framework's own way (tf and jax take it beforehand, torch as it goes)",
+        choices=("auto", "growth", "preallocate", "expandable_segments", "cuda_malloc_async"),
+    )
+    max_split_size_mb: int = _option(0, "larger free blocks are kept whole, MiB; 0: all may be split (torch)", least=0)
     loader_workers: int = _option(0, "processes that load data beside the worker (torch)", least=0)
     threads: int = _option(0, "processor threads of the framework; 0: its own choice", least=0)
     seed: int = _option(0, "of data, order and initial weights", least=0)
@@ -188,6 +203,8 @@ def check(spec: RunSpec) -> RunSpec:
     if spec.framework == "torch" and spec.loop == "fit":
         raise HwprofError("PyTorch has no loop 'fit'.", remedy="Use loop=custom, or framework=tf or jax.")
     _check_pytorch_only(spec)
+    _check_allocator(spec)
+    check_device(spec, spec.device)
     if spec.dataset == "cifar10" and (spec.image_size, spec.classes) != (CIFAR10_IMAGE_SIZE, CIFAR10_CLASSES):
         raise HwprofError(
             f"CIFAR-10 has 10 classes of 32×32 images, not {spec.classes} of {spec.image_size}×{spec.image_size}.",
@@ -214,6 +231,39 @@ def _check_pytorch_only(spec: RunSpec) -> None:
                 f"{name}={shown(value)} does nothing in {FRAMEWORKS_SPELT[spec.framework]}: {instead[spec.framework]}.",
                 remedy=f"Leave {name} out, or use framework=torch.",
             )
+
+
+def check_device(spec: RunSpec, device: str) -> None:
+    """HwprofError where a setting of the GPU's allocator is to hold on `device`, and that is a CPU."""
+    names = [name for name in ("allocator", "max_split_size_mb") if getattr(spec, name) != FIELDS[name].default]
+    if names and device == "cpu":
+        given = ", ".join(f"{name}={getattr(spec, name)}" for name in names)
+        raise HwprofError(
+            f"{given} does nothing on device=cpu: it is how a GPU's memory is got.",
+            remedy=f"Leave {' and '.join(names)} out, or use a GPU.",
+        )
+
+
+def _check_allocator(spec: RunSpec) -> None:
+    policies, framework = ALLOCATORS[spec.framework], FRAMEWORKS_SPELT[spec.framework]
+    if spec.allocator not in ("auto", *policies):
+        others = [name for name in FRAMEWORKS if spec.allocator in ALLOCATORS[name]]
+        raise HwprofError(
+            f"{framework} has no allocator policy {spec.allocator!r}.",
+            remedy=f"Use allocator=auto or {' or '.join(policies)}, or framework={' or '.join(others)}.",
+        )
+    if not spec.max_split_size_mb:
+        return
+    if spec.max_split_size_mb < LEAST_SPLIT_MIB:
+        raise HwprofError(
+            f"max_split_size_mb={spec.max_split_size_mb} is less than PyTorch takes.",
+            remedy=f"Give {LEAST_SPLIT_MIB} or more.",
+        )
+    if spec.allocator == "cuda_malloc_async":
+        raise HwprofError(
+            "max_split_size_mb does nothing under allocator=cuda_malloc_async, which splits no blocks of PyTorch's.",
+            remedy="Leave one of them out.",
+        )
 
 
 def _settled(spec: RunSpec) -> RunSpec:

@@ -27,7 +27,7 @@ from toolkit.capture.files import is_full, write_whole
 from toolkit.capture.samplers import nvml
 from toolkit.capture.workloads import ZOO, ZOO_NAMES, tf32
 from toolkit.errors import FAILED, HwprofError
-from toolkit.spec import RunSpec
+from toolkit.spec import RunSpec, check_device
 
 ROOT = Path(__file__).parents[2]
 CPU = "cpu"
@@ -69,6 +69,7 @@ def plan(spec: RunSpec, *, runs: Path, say: Say) -> Plan:
     device, device_note, gpus = _device(spec, presence)
     if device == CPU:
         tf32.check(spec, None)
+    check_device(spec, device)
     say(device_note)
     check_writable(runs)
     spec = dataclasses.replace(spec, data_dir=datasets.prepare(spec.dataset, spec.data_dir, say=say))

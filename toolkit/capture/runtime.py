@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from toolkit.capture import containers, cuda, engines, images, preflight, venvs
+from toolkit.capture import allocators, containers, cuda, engines, images, preflight, venvs
 from toolkit.capture.containers import Container
 from toolkit.capture.images import Image
 from toolkit.capture.samplers.nvml import Gpu, Presence
@@ -86,13 +86,13 @@ def settle(wish: Wish, *, say: Say) -> Runtime:
 
 
 def variables(spec: RunSpec, device: str) -> dict[str, str]:
-    """What a worker's environment must say, wherever it runs: as many threads as asked, and the device.
+    """What a worker's environment must say, wherever it runs: threads and allocator as asked, and the device.
 
     GPUs are numbered as NVML numbers them; on device=cpu they are hidden, for Keras compiles by XLA where it sees one.
     """
     gpus = {"CUDA_VISIBLE_DEVICES": "-1"} if device == "cpu" else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     threads = {"OMP_NUM_THREADS": str(spec.threads), "MKL_NUM_THREADS": str(spec.threads)} if spec.threads else {}
-    return gpus | threads
+    return gpus | threads | allocators.variables(spec)
 
 
 def record(runtime: Runtime, wish: Wish) -> dict[str, Any]:
