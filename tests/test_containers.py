@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -262,17 +263,14 @@ def test_a_dataset_that_the_container_s_user_cannot_read_is_an_error(
 
 
 @pytest.fixture
-def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home for a user who is not root, and not in any group."""
+def stranger(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home for a user who is not root, and not in any group; pytest's own folders are closed to others."""
     if os.getuid():
         pytest.skip("needs root, to be someone else")
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    home = tmp_path / "home"
-    home.mkdir()
-    os.chown(home, STRANGER, STRANGER)
-    monkeypatch.setenv("HOME", str(home))
-    return home
+    with tempfile.TemporaryDirectory() as home:
+        os.chown(home, STRANGER, STRANGER)
+        monkeypatch.setenv("HOME", home)
+        yield Path(home)
 
 
 def as_stranger(*arguments: str | Path, groups: str) -> subprocess.CompletedProcess[str]:
