@@ -206,6 +206,29 @@ def test_hostile_names_are_data(cache: Path, tmp_path: Path) -> None:
     assert "\x1b" not in analyze(cache, path).stdout
 
 
+@needs_traces
+def test_the_order_of_events_changes_nothing(cache: Path, tmp_path: Path) -> None:
+    """A real trace whose events stand in another order , the last first, gives every figure as before."""
+    path = SHARED / "kineto" / "mi300_bert_small.pt.trace.json.gz"
+    trace = json.loads(gzip.decompress(path.read_bytes()))
+    trace["traceEvents"].reverse()
+    (whole,), (turned,) = (
+        json.loads(analyze(cache, file, "--json").stdout)["traces"]
+        for file in (path, written(tmp_path, "reversed", trace))
+    )
+    assert turned == whole | {"path": turned["path"]}
+
+
+def test_kernels_that_last_nothing_are_no_work_to_look_at(cache: Path, tmp_path: Path) -> None:
+    """Where no duration is usable, no category stands out."""
+    trace = trace_of(("gemm", 10, 10), ("gemm", 30, 10))
+    for event in trace["traceEvents"]:
+        event["dur"] = 1e30
+    report = analyze(cache, written(tmp_path, "endless", trace)).stdout
+    assert "unusable_duration ×4" in report
+    assert "Work:" not in report
+
+
 def test_the_gpus_model_is_said(cache: Path, tmp_path: Path) -> None:
     """Each model once, and nothing where the trace tells none; a hostile name is data."""
     trace = trace_of(("gemm", 10, 10)) | {

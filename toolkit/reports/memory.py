@@ -20,6 +20,7 @@ from toolkit.reports.tables import (
 )
 
 SHOWN_HOLDERS = 8
+SHOWN_ASKING = 5
 MODULE_PREFIX = "nn.Module: "
 BASES = {
     "growth": "+ is growth since the profiler began; how much was in use before is not told",
@@ -122,12 +123,12 @@ def _asked_for(memory: Memory) -> Iterable[Table]:
     directed = len({one.direction for one in own}) > 1
     titles = ["direction"] if directed else []
     found = table(title, "asked for by", *titles, "allocations", "allocated", "share of all")
-    for one in own[:SHOWN_HOLDERS]:
+    for one in own[:SHOWN_ASKING]:
         name = Cropped(short_frame(one.asked_by or "not told"))
         direction = [one.direction or "not told"] if directed else []
         of_all = bar(share(one.bytes, busiest.allocated_bytes))
         found.add_row(name, *direction, f"{one.allocations:,}", mebibytes(one.bytes), of_all)
-    others = busiest.allocated_bytes - sum(one.bytes for one in own[:SHOWN_HOLDERS])
+    others = busiest.allocated_bytes - sum(one.bytes for one in own[:SHOWN_ASKING])
     if others:
         blank = [""] if directed else []
         found.add_row("others", *blank, "", mebibytes(others), bar(share(others, busiest.allocated_bytes)))

@@ -60,8 +60,8 @@ def _of_device(trace: TraceAnalysis, device: TraceDevice) -> Iterator[str]:
         yield f"Copies: for {exposed} of its span device {device.device} moves memory and computes nothing."
     if device.categories.get(OTHER, 0) / whole >= NOTABLE:
         yield f"Kernels of no known category: {percent(device.categories[OTHER] / whole)} of the work (listed below)."
-    if device.categories:
-        category, ns = next(iter(device.categories.items()))
+    category, ns = next(iter(device.categories.items()), (OTHER, 0))
+    if ns:
         yield f"Work: {category} is {percent(ns / whole)} of it{_asked_by(trace, device)}."
 
 
