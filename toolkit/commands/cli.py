@@ -16,6 +16,7 @@ COMMANDS = {
     "run": "Run a workload under samplers and its framework's profiler, and report.",
     "verify": "Show that a matched model is the same in every framework.",
     "analyze": "Analyse traces that any profiler run left.",
+    "compare": "Explain the difference between two runs.",
     "list": "List the runs.",
     "show": "Show the report of a run.",
     "tensorboard": "Serve runs in TensorBoard, on loopback.",
