@@ -29,6 +29,9 @@ class Spy:
     def facts(self) -> dict[str, Any]:
         return {}
 
+    def describe(self) -> str:
+        return "{}"
+
     def warm_up(self, steps: int) -> None:
         self.said.append(f"warm_up {steps}")
         for _ in range(steps):

@@ -46,7 +46,7 @@ def test_a_run_folder_is_whole(finished: Path) -> None:
         "status": "complete", "reason": None, "exit_code": 0, "runtime": None, "matched": None,
     }  # fmt: skip
     wanted = ["spec.json", "summary.json", "raw/launch.json", "marks.parquet", "slices.parquet", "counters.parquet"]
-    records = ("worker.jsonl", "facts.json", "samplers.jsonl")
+    records = ("worker.jsonl", "facts.json", "description.json", "samplers.jsonl")
     wanted += [f"raw/{name}/{file}" for name in ("time", "profile") for file in records]
     assert [name for name in wanted if not (finished / name).exists()] == []
     assert not list(finished.glob(".*"))

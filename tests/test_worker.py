@@ -137,7 +137,15 @@ def test_checkpoints_are_timed_and_removed(timed: Pass, profiled: Pass) -> None:
     assert [profiled.phases(epoch).count("checkpoint") for epoch in (1, 2)] == [1, 1]
     assert not [mark for mark in timed.marks("phase") if mark.name == "checkpoint"]
     kept = {path.name for path in profiled.folder.iterdir()}
-    assert kept == {"facts.json", "outcome.json", "spec.json", "trace", "worker.jsonl", "worker.log"}
+    assert kept == {
+        "description.json",
+        "facts.json",
+        "outcome.json",
+        "spec.json",
+        "trace",
+        "worker.jsonl",
+        "worker.log",
+    }
 
 
 def test_marks_of_the_window_are_in_the_trace(profiled: Pass) -> None:

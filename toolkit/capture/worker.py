@@ -1,7 +1,7 @@
 """The worker: one process, one framework, one pass. `python -m toolkit.capture.worker SPEC PASS DEVICE FOLDER`.
 
-Writes into FOLDER: worker.jsonl (marks and scalars as they happen), facts.json, the native profiler's trace/ and, last,
-outcome.json. Imports the standard library and, through `workloads`, one framework.
+Writes into FOLDER: worker.jsonl (marks and scalars as they happen), facts.json, description.json, the native profiler's
+trace/ and, last, outcome.json. Imports the standard library and, through `workloads`, one framework.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from toolkit.capture import environment
+from toolkit.capture import description, environment
 from toolkit.capture.files import write_whole
 from toolkit.capture.loop import Session
 from toolkit.capture.record import Recorder
@@ -70,6 +70,7 @@ def _run(spec: RunSpec, pass_name: str, device: str, folder: Path, record: Recor
             workload = importlib.import_module(MODULES[spec.framework]).build(spec, device)
             facts = workload.facts() | environment.facts()
             write_whole(folder / "facts.json", json.dumps(facts, indent=1))
+            write_whole(folder / description.FILE, workload.describe())
             profiler = workload.profiler(folder / "trace") if pass_name == "profile" else None
         Session(workload, spec, record, profiler).run()
 

@@ -66,6 +66,9 @@ class Workload(Protocol):
     def facts(self) -> dict[str, Any]:
         """Versions, parameters, device and settings as they really are, not as they were asked for."""
 
+    def describe(self) -> str:
+        """The `toolkit.capture.description` of what runs, as JSON; to be asked for before the first step."""
+
     def warm_up(self, steps: int) -> None:
         """Trains on `steps` batches the way the spec's loop will, waits for the device and forgets the losses."""
 

@@ -15,6 +15,7 @@ from toolkit.errors import INTERRUPTED, HwprofError, complain
 COMMANDS = {
     "run": "Run a workload under samplers and its framework's profiler, and report.",
     "verify": "Show that a matched model is the same in every framework.",
+    "differences": "List what differs between a model of two frameworks, or two runs.",
     "analyze": "Analyse traces that any profiler run left.",
     "compare": "Explain the difference between two runs.",
     "list": "List the runs.",

@@ -13,8 +13,10 @@ PROBES = {
     "jax": "toolkit.capture.workloads.matched.jax_probe",
 }
 
+# Written out here, for no zoo has it.
+CIFAR_CNN = "cifar_cnn"
 KERAS_ZOO = {
-    "cifar_cnn": "cifar_cnn",
+    CIFAR_CNN: CIFAR_CNN,
     "resnet50": "ResNet50",
     "resnet152": "ResNet152",
     "vgg16": "VGG16",
@@ -22,10 +24,10 @@ KERAS_ZOO = {
     "mobilenet_v2": "MobileNetV2",
     "efficientnet_b4": "EfficientNetB4",
 }
-# What each framework calls the model: torchvision.models, keras.applications; `cifar_cnn` is written out here.
+# What each framework calls the model: torchvision.models, keras.applications.
 ZOO = {
     "torch": {
-        "cifar_cnn": "cifar_cnn",
+        CIFAR_CNN: CIFAR_CNN,
         "resnet18": "resnet18",
         "resnet50": "resnet50",
         "resnet152": "resnet152",

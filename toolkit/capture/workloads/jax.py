@@ -21,7 +21,7 @@ from jax import numpy as jnp
 
 from toolkit.capture.record import Recorder
 from toolkit.capture.workload import Evaluation, NativeProfiler
-from toolkit.capture.workloads import jax_parts, keras_parts
+from toolkit.capture.workloads import jax_parts, keras_description, keras_parts
 from toolkit.capture.workloads.data import Data, load, requested
 from toolkit.capture.workloads.keras_fit import Fitting
 from toolkit.spec import RunSpec
@@ -82,6 +82,18 @@ class JaxWorkload:
             "optimizer": self._optimizer_facts,
             "compile": "xla" if self._xla else "eager",
         }
+
+    def describe(self) -> str:
+        """Of the live model, optimizer and batches, before the first step takes their arrays over."""
+        return keras_description.document(
+            self._spec,
+            self.facts(),
+            model=self.model,
+            loss=self._loss,
+            optimizer=self._optimizer,
+            compiled=self._execution(),
+            pipeline=jax_parts.pipeline(self._train_set, self._spec, fitted=self._spec.loop == "fit"),
+        )
 
     def compiled(self) -> bool:
         """Whether JAX compiled anything since this was last asked."""
@@ -169,6 +181,9 @@ class JaxWorkload:
         # Keras takes a generator, and no other iterator.
         yield from itertools.islice(batches, steps)
 
+    def _execution(self) -> str:
+        return "xla" if hasattr(self._train_function, "lower") else "eager"
+
     def _function(self, python: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         """`python` as the spec has it run."""
         return jax.jit(python, **options) if self._xla else python
@@ -216,6 +231,9 @@ class FitWorkload(Fitting, JaxWorkload):
         if steps:
             self.model.fit(self._warm_up_batches(steps), steps_per_epoch=steps, shuffle=False, verbose=0)
         self.sync()
+
+    def _execution(self) -> str:
+        return keras_description.execution(self.model)
 
     def _weights(self) -> tuple[Arrays, Arrays]:
         return self._variables()

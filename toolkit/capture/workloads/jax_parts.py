@@ -13,6 +13,7 @@ import numpy as np
 from keras.src.backend.common import dtypes
 from numpy.typing import NDArray
 
+from toolkit.capture.description import Section
 from toolkit.capture.record import Recorder
 from toolkit.capture.workloads import tf32
 from toolkit.capture.workloads.data import Scaling, Split, order
@@ -65,6 +66,19 @@ class Batches(keras.utils.PyDataset):
 
     def __iter__(self) -> Iterator[Batch]:
         return (self[index] for index in range(len(self)))
+
+
+def pipeline(batches: keras.utils.PyDataset, spec: RunSpec, *, fitted: bool) -> Section:
+    """Options of Keras's data set, which `fit` fills a queue from where it has workers beside the loop's own thread."""
+    queued = fitted and (batches.workers > 1 or (batches.workers > 0 and batches.use_multiprocessing))
+    return {
+        "made by": "keras.utils.PyDataset, NumPy in the loop's own thread",
+        "batch": spec.batch,
+        "worker processes": batches.workers if queued and batches.use_multiprocessing else 0,
+        "prefetched batches": batches.max_queue_size if queued else 0,
+        "last part batch dropped": False,
+        "shuffled by the loader": False,
+    }
 
 
 class CompileCount:

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.profiler import record_function
 from torch.utils.data import DataLoader
 
+from toolkit.capture import description
 from toolkit.capture.record import Recorder
 from toolkit.capture.workload import Evaluation, NativeProfiler
-from toolkit.capture.workloads import tf32, torch_memory, torch_parts
+from toolkit.capture.workloads import tf32, torch_description, torch_memory, torch_parts
 from toolkit.capture.workloads.data import Data, Split, load, order
 from toolkit.capture.workloads.torch_parts import Batch
 from toolkit.errors import FAILED, HwprofError
@@ -85,6 +86,26 @@ class TorchWorkload:
             "compile": self._spec.compile,
             "allocator_backend": torch.cuda.get_allocator_backend() if self._device.type == "cuda" else None,
         }
+
+    def describe(self) -> str:
+        """Of the model as torch runs it, and of the live optimizer and loader."""
+        size, facts = self._spec.image_size, self.facts()
+        layers = torch_description.layers(self.model, (3, size, size))
+        with self._autocast():
+            numerics = torch_description.numerics(self.model, self._device.type)
+        sections = {
+            "network": torch_description.network(self.model, layers),
+            "loss": torch_description.loss(self._loss),
+            "optimizer": torch_description.optimizer(self._optimizer),
+            "numerics": numerics,
+            "execution": {
+                "compiled": "eager" if self._compiled is self.model else "inductor",
+                "threads": facts["threads"],
+                "cuDNN tries algorithms": torch.backends.cudnn.benchmark,
+            },
+            "input pipeline": torch_description.loader(self._loader(self._data.train, [])),
+        }
+        return description.document(self._spec, self._device.type, sections=sections, layers=layers)
 
     def warm_up(self, steps: int) -> None:
         """`steps` batches of epoch 0's order, going round it where it is shorter."""

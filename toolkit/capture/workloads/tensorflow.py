@@ -23,7 +23,7 @@ import tensorflow as tf
 
 from toolkit.capture.record import Recorder
 from toolkit.capture.workload import Evaluation, NativeProfiler
-from toolkit.capture.workloads import keras_parts, tf32, tf_parts
+from toolkit.capture.workloads import keras_description, keras_parts, tf32, tf_parts
 from toolkit.capture.workloads.data import Data, load, requested
 from toolkit.capture.workloads.keras_fit import Fitting
 from toolkit.errors import FAILED, HwprofError
@@ -102,6 +102,18 @@ class TensorFlowWorkload:
             "input_pipeline": "tf.data, prefetched",
             "compile": "xla" if self._xla else self._spec.compile.replace("auto", "graph"),
         }
+
+    def describe(self) -> str:
+        """Of the live model, optimizer and dataset."""
+        return keras_description.document(
+            self._spec,
+            self.facts(),
+            model=self.model,
+            loss=self._loss,
+            optimizer=self._optimizer,
+            compiled=self._execution(),
+            pipeline=tf_parts.pipeline(self._train_set.epoch(1)),
+        )
 
     def warm_up(self, steps: int) -> None:
         """`steps` batches, going round the set where it is shorter."""
@@ -210,6 +222,9 @@ class TensorFlowWorkload:
             return python
         return tf.function(python, input_signature=signature, jit_compile=self._xla)
 
+    def _execution(self) -> str:
+        return tf_parts.execution(self._train_function)
+
     def _tracing_count(self) -> int:
         if self._spec.compile == "eager":
             return 0
@@ -240,6 +255,9 @@ class FitWorkload(Fitting, TensorFlowWorkload):
             return train_step(data)
 
         return step
+
+    def _execution(self) -> str:
+        return keras_description.execution(self.model)
 
     def _tracing_count(self) -> int:
         return self._traced

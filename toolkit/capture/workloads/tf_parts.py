@@ -1,9 +1,11 @@
 """What the TensorFlow workload is put together from beside Keras: tf.data pipelines and TensorFlow's profiler."""
 
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
+from toolkit.capture.description import Section, Value
 from toolkit.capture.workloads.data import Data, Scaling, Split, order
 from toolkit.capture.workloads.step_profiler import StepProfiler
 from toolkit.spec import RunSpec
@@ -48,6 +50,38 @@ def _batches(indices: tf.data.Dataset, split: Split, scaling: Scaling, spec: Run
 
     samples = indices.map(sample, num_parallel_calls=tf.data.AUTOTUNE)
     return samples.batch(spec.batch).prefetch(tf.data.AUTOTUNE)
+
+
+def pipeline(batches: tf.data.Dataset) -> Section:
+    """Options of a dataset and of those that it is made from, which TensorFlow keeps to itself."""
+    stages: dict[str, dict[str, Any]] = {}
+    stage: Any = batches
+    while stage is not None:
+        stages.setdefault(type(stage).__name__.strip("_"), vars(stage))
+        stage = getattr(stage, "_input_dataset", None)
+    batch = stages["BatchDataset"]
+    return {
+        "made by": "tf.data",
+        "batch": int(batch["_batch_size"]),
+        "samples prepared at a time": _many(stages.get("ParallelMapDataset", {}).get("_num_parallel_calls")),
+        "prefetched batches": _many(stages.get("PrefetchDataset", {}).get("_buffer_size")),
+        "last part batch dropped": bool(batch["_drop_remainder"]),
+        "shuffled by the loader": "ShuffleDataset" in stages,
+    }
+
+
+def execution(function: Any) -> str:
+    """How a step runs: `eager`, `graph` or `xla`."""
+    if not isinstance(function, tf.types.experimental.PolymorphicFunction):
+        return "eager"
+    return "xla" if function._jit_compile else "graph"  # noqa: SLF001 - TensorFlow has no public way to ask
+
+
+def _many(count: Any) -> Value:
+    """A number, or what TensorFlow writes as -1."""
+    if count is None:
+        return None
+    return "autotuned" if int(count) == tf.data.AUTOTUNE else int(count)
 
 
 class _Level:
