@@ -76,7 +76,7 @@ def network(called: Iterable[Layer], *, parameters: int, statistics: int, layout
         "parameters": parameters,
         "remembered statistics": statistics,
         "parameters with statistics": parameters + statistics,
-        "FLOPs of a sample's forward pass": sum(layer.flops for layer in called),
+        "FLOPs a sample": sum(layer.flops for layer in called),
         "layout": layout,
     }
 
@@ -137,7 +137,7 @@ def batch_norm(  # noqa: PLR0913 - as many as a batch norm has
         identity=f"{channels} channels",
         settings={
             "epsilon": epsilon,
-            "momentum (weight of the new batch)": momentum,
+            "momentum": momentum,
             "remembered variance": remembers,
             "scale": "scale" in tensors,
             "shift": "shift" in tensors,

@@ -64,7 +64,7 @@ class Plan(NamedTuple):
 
 def plan(spec: RunSpec, *, runs: Path, say: Say) -> Plan:
     """Settles what `auto` means here, makes dataset and environment or image ready; HwprofError where it cannot run."""
-    _check_model(spec)
+    check_model(spec)
     presence = nvml.detect()
     device, device_note, gpus = _device(spec, presence)
     if device == CPU:
@@ -197,7 +197,8 @@ def _unwritable(runs: Path, reason: str | None) -> HwprofError:
     return HwprofError(f"The folder of runs {runs} cannot be written: {reason}.", remedy="Give another with --runs.")
 
 
-def _check_model(spec: RunSpec) -> None:
+def check_model(spec: RunSpec) -> None:
+    """Raises HwprofError where the spec's framework has not the spec's model, naming those that have it."""
     zoo = ZOO[spec.framework]
     # Matched models are torchvision's, in every framework.
     if spec.model in (ZOO["torch"] if spec.matched else zoo):

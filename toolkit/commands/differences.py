@@ -60,6 +60,8 @@ def _of_model(model: str, frameworks: str, settings: tuple[str, ...]) -> list[di
         raise HwprofError(f"--frameworks {frameworks} compares nothing.", remedy="Name two or three, each once.")
     given = [f"mode={AS_SHIPPED}", *settings, f"model={model}"]
     specs = [resolve(None, [*given, f"framework={name}"], profiles=PROFILES) for name in names]
+    for spec in specs:
+        launch.check_model(spec)
     with tempfile.TemporaryDirectory(prefix="hwprof-differences-") as place:
         first, *others = map(differences.read, descriptions.describe_all(specs, Path(place), say=_say))
     return [differences.compare(first, other) for other in others]

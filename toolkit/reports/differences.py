@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from toolkit.analyses.differences import Comparison, Difference, Equal, Value
+from toolkit.errors import printable
 from toolkit.reports.tables import UNKNOWN, shown, table
 from toolkit.spec import AS_SHIPPED, FRAMEWORKS_SPELT
 
@@ -33,7 +34,7 @@ def report(comparisons: Iterable[Comparison]) -> RenderableType:
 def _sections(comparison: Comparison) -> Iterable[RenderableType]:
     names = FRAMEWORKS_SPELT.get(comparison.framework_a, "?"), FRAMEWORKS_SPELT.get(comparison.framework_b, "?")
     sides = [
-        f"{name} {shown(model)} {shown(mode)}"
+        f"{name} {printable(model)} {printable(mode)}"
         for name, model, mode in zip(
             names, (comparison.model_a, comparison.model_b), (comparison.mode_a, comparison.mode_b), strict=True
         )
@@ -44,20 +45,16 @@ def _sections(comparison: Comparison) -> Iterable[RenderableType]:
     )
     for column in made.columns[1:]:
         column.justify = "left"
-    part = None
     for difference in comparison.differences:
-        if part not in (None, difference.part):
-            made.add_section()
-        part = difference.part
         made.add_row(
-            f"{shown(part)}: {shown(difference.what)}",
+            f"{shown(difference.part)}: {shown(difference.what)}",
             _value(difference.a),
             _value(difference.b),
             "" if difference.layers is None else f"{difference.layers} of {difference.of}",
             _where(difference),
         )
     yield made
-    yield Text(f"The same in both: {_equal(comparison.equal)}.\n", "dim")
+    yield Text(printable(f"The same in both: {_equal(comparison.equal)}.") + "\n", "dim")
 
 
 def _where(difference: Difference) -> str:

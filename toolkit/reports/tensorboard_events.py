@@ -23,6 +23,7 @@ from toolkit.capture import runs
 from toolkit.clock import NS_PER_S
 from toolkit.errors import FAILED, HwprofError
 from toolkit.ingest.store import connect
+from toolkit.reports import shipped
 from toolkit.reports.matched import sentence
 
 FILE = "events.out.tfevents.hwprof"
@@ -131,9 +132,11 @@ def _status(run: Path) -> str:
 
 
 def _same(run: Path) -> Iterator[str]:
-    claim = matched.read(run)
+    claim, spec = matched.read(run), runs.spec_of(run)
     if claim:
-        yield _plain(sentence(runs.spec_of(run), claim).plain)
+        yield _plain(sentence(spec, claim).plain)
+    if not spec.matched:
+        yield _plain(shipped.sentence(spec))
 
 
 def _trust(run: Path) -> Iterator[str]:

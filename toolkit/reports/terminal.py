@@ -8,14 +8,14 @@ from rich.table import Table
 from rich.text import Text
 
 from toolkit.analyses.summary import Epoch, Gap, Summary
-from toolkit.capture.workloads import CIFAR_CNN, ZOO, ZOO_NAMES
+from toolkit.reports import shipped
 from toolkit.reports.allocators import allocator_tables
 from toolkit.reports.energy import energy_sections
 from toolkit.reports.matched import sentence
 from toolkit.reports.sections import trace_sections
 from toolkit.reports.tables import UNKNOWN, bar, mebibytes, milliseconds, share, table
 from toolkit.reports.where import where_it_ran
-from toolkit.spec import FRAMEWORKS_SPELT, RunSpec
+from toolkit.spec import RunSpec
 
 # The order in which a training loop meets them.
 PARTS = (
@@ -31,12 +31,12 @@ def report(name: str, spec: RunSpec, status: dict[str, Any], summary: Summary) -
 
 def _sections(name: str, spec: RunSpec, status: dict[str, Any], summary: Summary) -> Iterable[RenderableType]:
     yield _headline(name, spec, status)
-    if not spec.matched:
-        yield Text(as_shipped(spec), "yellow")
     if summary.runtime:
         yield from where_it_ran(summary.runtime)
     if summary.matched:
         yield sentence(spec, summary.matched)
+    if not spec.matched:
+        yield Text(shipped.sentence(spec), "yellow")
     yield _trust(summary)
     yield from _timing(spec, summary)
     for pass_name in spec.passes:
@@ -67,18 +67,6 @@ def _headline(name: str, spec: RunSpec, status: dict[str, Any]) -> Text:
         (status["status"], "green" if good else "bold red"),
     )
     return line.append(f"\n{name}", "dim")
-
-
-def as_shipped(spec: RunSpec) -> str:
-    """What the figures of an as-shipped run are of, and are not."""
-    framework, name = FRAMEWORKS_SPELT[spec.framework], ZOO[spec.framework][spec.model]
-    model = (
-        f"{spec.model} as written here" if name == spec.model == CIFAR_CNN else f"{ZOO_NAMES[spec.framework]}.{name}"
-    )
-    return (
-        f"As shipped: figures of {model} with {framework}'s own defaults. Another framework's {spec.model} is another "
-        f"workload; `hwprof differences {spec.model}` lists what differs."
-    )
 
 
 def _trust(summary: Summary) -> Text:

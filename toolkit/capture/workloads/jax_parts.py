@@ -72,7 +72,7 @@ def pipeline(batches: keras.utils.PyDataset, spec: RunSpec, *, fitted: bool) -> 
     """Options of Keras's data set, which `fit` fills a queue from where it has workers beside the loop's own thread."""
     queued = fitted and (batches.workers > 1 or (batches.workers > 0 and batches.use_multiprocessing))
     return {
-        "made by": "keras.utils.PyDataset, NumPy in the loop's own thread",
+        "made by": "Keras's PyDataset in the loop's thread",
         "batch": spec.batch,
         "worker processes": batches.workers if queued and batches.use_multiprocessing else 0,
         "prefetched batches": batches.max_queue_size if queued else 0,

@@ -84,7 +84,7 @@ def _optimizer(made: keras.optimizers.Optimizer) -> Section:
     # kept as float32: the shortest number that stands for it is what was asked for
     found["learning rate"] = float(str(np.float32(config["learning_rate"])))
     if "epsilon" in found:
-        found["epsilon in effect at the first step"] = _epsilon(made)
+        found["epsilon in effect"] = _epsilon(made)
     return found
 
 

@@ -57,14 +57,14 @@ def optimizer(made: torch.optim.Optimizer) -> Section:
         elif name != "params":
             found[{"lr": "learning rate", "eps": "epsilon"}.get(name, name.replace("_", " "))] = value
     if "epsilon" in found:
-        found["epsilon in effect at the first step"] = _epsilon(made)
+        found["epsilon in effect"] = _epsilon(made)
     return found
 
 
 def loader(made: DataLoader[Any]) -> Section:
     """Its options; batches are prefetched by workers alone."""
     return {
-        "made by": "torch.utils.data.DataLoader",
+        "made by": "PyTorch's DataLoader",
         "batch": made.batch_size,
         "worker processes": made.num_workers,
         "prefetched batches": (made.prefetch_factor or 0) * made.num_workers,
