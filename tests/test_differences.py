@@ -289,7 +289,7 @@ def test_resnet50_as_shipped_is_not_one_network() -> None:
     assert tf["batch norm: epsilon"] == [(1e-5, 1.001e-5, 53)]
     assert tf["batch norm: momentum"] == [(0.1, 0.01, 53)]
     assert tf["batch norm: remembered variance"] == [("unbiased", "biased", 53)]
-    assert tf["numerics: TF32 in matrix products"] == [(False, True, None)]
+    assert tf["numerics: TF32 allowed in matrix products"] == [(False, True, None)]
     assert tf["execution: compiled"] == [("eager", "graph", None)]
     assert jax["execution: compiled"] == [("eager", "xla", None)]
     own = ("workload", "execution", "input pipeline")

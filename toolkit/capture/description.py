@@ -81,6 +81,16 @@ def network(called: Iterable[Layer], *, parameters: int, statistics: int, layout
     }
 
 
+def numerics(facts: Mapping[str, Any], *, tf32_in_products: bool, tf32_in_convolutions: bool) -> Section:
+    """Types by the workload's facts, and whether TF32 is allowed where a device has it, as the flags say."""
+    return {
+        "weights in": facts["weights_dtype"],
+        "computed in": facts["compute_dtype"],
+        "TF32 allowed in matrix products": tf32_in_products,
+        "TF32 allowed in convolutions": tf32_in_convolutions,
+    }
+
+
 def convolution(  # noqa: PLR0913 - a convolution has that many settings
     name: str,
     window: Window,

@@ -33,10 +33,7 @@ def _sections(name: str, spec: RunSpec, status: dict[str, Any], summary: Summary
     yield _headline(name, spec, status)
     if summary.runtime:
         yield from where_it_ran(summary.runtime)
-    if summary.matched:
-        yield sentence(spec, summary.matched)
-    if not spec.matched:
-        yield Text(shipped.sentence(spec), "yellow")
+    yield from _of_what(spec, summary)
     yield _trust(summary)
     yield from _timing(spec, summary)
     for pass_name in spec.passes:
@@ -67,6 +64,14 @@ def _headline(name: str, spec: RunSpec, status: dict[str, Any]) -> Text:
         (status["status"], "green" if good else "bold red"),
     )
     return line.append(f"\n{name}", "dim")
+
+
+def _of_what(spec: RunSpec, summary: Summary) -> Iterable[Text]:
+    """Whether the workload is the other frameworks' too."""
+    if summary.matched:
+        yield sentence(spec, summary.matched)
+    if not spec.matched:
+        yield Text(shipped.sentence(spec), "yellow")
 
 
 def _trust(summary: Summary) -> Text:

@@ -93,6 +93,7 @@ class JaxWorkload:
             optimizer=self._optimizer,
             compiled=self._execution(),
             pipeline=jax_parts.pipeline(self._train_set, self._spec, fitted=self._spec.loop == "fit"),
+            tf32=jax_parts.allows_tf32(),
         )
 
     def compiled(self) -> bool:

@@ -183,7 +183,7 @@ def facts(device: str) -> dict[str, Any]:
     """Versions and settings read back from JAX and the process."""
     first = jax.devices()[0]
     precision = jax.config.jax_default_matmul_precision
-    allowed = precision in (None, "default", "fastest", "tensorfloat32") and tf32.has(capability(device))
+    allowed = allows_tf32() and tf32.has(capability(device))
     return {
         "framework": "jax",
         "versions": {name: version(name) for name in ("jax", "jaxlib", "keras", "numpy")}
@@ -202,6 +202,11 @@ def facts(device: str) -> dict[str, Any]:
         "preallocate": _preallocates() if device == "cuda" else None,
         "input_pipeline": "NumPy in the loop's own thread, nothing prefetched by it",
     }
+
+
+def allows_tf32() -> bool:
+    """Whether JAX lets float32 products be TF32 where the device has it; XLA takes it where nothing is said."""
+    return jax.config.jax_default_matmul_precision in (None, "default", "fastest", "tensorfloat32")
 
 
 def capability(device: str) -> tf32.Capability | None:

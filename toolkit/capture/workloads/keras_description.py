@@ -33,14 +33,15 @@ def document(  # noqa: PLR0913 - what a workload is made of
     optimizer: keras.optimizers.Optimizer,
     compiled: str,
     pipeline: Section,
+    tf32: bool,
 ) -> str:
-    """The whole description of a workload, of whose `facts` the backend's own settings are taken."""
+    """The whole description of a workload, out of its `facts` too; `tf32`: the backend's one flag allows it."""
     called = _layers(model)
     sections = {
         "network": _network(model, called),
         "loss": _loss(loss),
         "optimizer": _optimizer(optimizer),
-        "numerics": _numerics(model, tf32=facts["tf32_conv"]),
+        "numerics": description.numerics(facts, tf32_in_products=tf32, tf32_in_convolutions=tf32),
         "execution": {"compiled": compiled, "threads": facts["threads"]},
         "input pipeline": pipeline,
     }
@@ -95,16 +96,6 @@ def _loss(made: keras.losses.Loss) -> Section:
         "function": "cross-entropy",
         "of": "logits" if config["from_logits"] else "probabilities",
         "reduction": REDUCTIONS.get(made.reduction, made.reduction),
-    }
-
-
-def _numerics(model: keras.Model, *, tf32: bool) -> Section:
-    """What the model's policy says, and the backend's one flag for TF32."""
-    return {
-        "parameters in": model.dtype_policy.variable_dtype,
-        "computed in": model.dtype_policy.compute_dtype,
-        "TF32 in matrix products": tf32,
-        "TF32 in convolutions": tf32,
     }
 
 

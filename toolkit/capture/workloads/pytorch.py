@@ -91,13 +91,15 @@ class TorchWorkload:
         """Of the model as torch runs it, and of the live optimizer and loader."""
         size, facts = self._spec.image_size, self.facts()
         layers = torch_description.layers(self.model, (3, size, size))
-        with self._autocast():
-            numerics = torch_description.numerics(self.model, self._device.type)
         sections = {
             "network": torch_description.network(self.model, layers),
             "loss": torch_description.loss(self._loss),
             "optimizer": torch_description.optimizer(self._optimizer),
-            "numerics": numerics,
+            "numerics": description.numerics(
+                facts,
+                tf32_in_products=torch.backends.cuda.matmul.allow_tf32,
+                tf32_in_convolutions=torch.backends.cudnn.allow_tf32,
+            ),
             "execution": {
                 "compiled": "eager" if self._compiled is self.model else "inductor",
                 "threads": facts["threads"],

@@ -113,6 +113,7 @@ class TensorFlowWorkload:
             optimizer=self._optimizer,
             compiled=self._execution(),
             pipeline=tf_parts.pipeline(self._train_set.epoch(1)),
+            tf32=tf.config.experimental.tensor_float_32_execution_enabled(),
         )
 
     def warm_up(self, steps: int) -> None:

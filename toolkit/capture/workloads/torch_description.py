@@ -85,18 +85,6 @@ def loss(made: nn.CrossEntropyLoss) -> Section:
     }
 
 
-def numerics(model: nn.Module, device: str) -> Section:
-    """Types as they are where this is called, which is to be where the model would be."""
-    parameters = next(model.parameters()).dtype
-    computed = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else parameters
-    return {
-        "parameters in": str(parameters).removeprefix("torch."),
-        "computed in": str(computed).removeprefix("torch."),
-        "TF32 in matrix products": torch.backends.cuda.matmul.allow_tf32,
-        "TF32 in convolutions": torch.backends.cudnn.allow_tf32,
-    }
-
-
 class _Call(NamedTuple):
     """A module that ran, or a function between modules (None), and the pixels before and after it."""
 
