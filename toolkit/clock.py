@@ -7,6 +7,7 @@ place them on the axis. Native traces are already on CLOCK_REALTIME.
 import time
 from bisect import bisect_right
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -64,6 +65,20 @@ class MonotonicAxis:
         offsets = [pair.realtime_ns - pair.monotonic_ns for pair in self._pairs]
         moves = zip(self._starts[1:], (b - a for a, b in pairwise(offsets)), strict=True)
         return [(at, move) for at, move in moves if abs(move) > WALL_STEP_NS]
+
+
+def written_ns(text: str) -> tuple[int, bool]:
+    """(nanoseconds of CLOCK_REALTIME, whether a zone is written) of a date and time by ISO 8601; without a zone, UTC.
+
+    Raises ValueError for what is no such time, or none that 64 bits hold.
+    """
+    moment = datetime.fromisoformat(text)
+    zoned = moment.tzinfo is not None
+    since = (moment if zoned else moment.replace(tzinfo=UTC)) - datetime.fromtimestamp(0, UTC)
+    ns = since // timedelta(microseconds=1) * NS_PER_US
+    if abs(ns) >= 1 << 63:
+        raise ValueError(f"{text!r} is out of the range of times")
+    return ns, zoned
 
 
 def us_to_ns(us: Decimal) -> int:

@@ -32,7 +32,9 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("trace", "INTEGER", "number of the trace within this store, from 0"),
         PASS,
         Column("path", "VARCHAR", "the file, relative to the run folder where it lies inside"),
-        Column("format", "VARCHAR", "kineto, xplane, torch_memory_snapshot, pyspy_chrometrace, speedscope"),
+        Column(
+            "format", "VARCHAR", "kineto, xplane, torch_memory_snapshot, pyspy_chrometrace, speedscope, nvidia_smi_csv"
+        ),
         Column("rank", "INTEGER", "rank in a distributed job; NULL where the trace does not tell"),
         Column("world_size", "INTEGER", "ranks in the job; NULL where the trace does not tell"),
         Column("events", "BIGINT", "events read"),

@@ -123,6 +123,21 @@ class Memory(Struct, frozen=True, kw_only=True):
     segments: list[Segments]
 
 
+class Readings(Struct, frozen=True, kw_only=True):
+    """Readings of one metric of one GPU, of a file that is a table of them; `every_ns` is the mean time between two."""
+
+    device: str
+    metric: str
+    unit: str
+    readings: int
+    mean: float
+    least: float
+    most: float
+    every_ns: int | None
+    first_ns: int
+    last_ns: int
+
+
 class TraceAnalysis(Struct, frozen=True, kw_only=True):
     """One trace. `doubts` are those of its `warnings` for which it is not trusted.
 
@@ -152,6 +167,7 @@ class TraceAnalysis(Struct, frozen=True, kw_only=True):
     annotations: list[Annotation]
     frames: list[Frame]
     memory: Memory
+    readings: list[Readings]
 
 
 class _OfTrace(Protocol):
@@ -164,7 +180,8 @@ T = TypeVar("T", bound=_OfTrace)
 
 def analyse(connection: duckdb.DuckDBPyConnection) -> list[TraceAnalysis]:
     """Every trace of a store. Raises AssertionError where parts do not make up their whole."""
-    rows = {name: _rows(connection, name) for name in ("kernels", "annotations", "stacks", "allocations", "segments")}
+    by_trace = ("kernels", "annotations", "stacks", "allocations", "segments", "trace_readings")
+    rows = {name: _rows(connection, name) for name in by_trace}
     told = _of(cautions(connection))
     devices, streams = _of(_devices(connection)), _of(stream_idle(connection))
     launched, attributed = _of(launches(connection)), _of(kernels_by(connection))
@@ -196,6 +213,7 @@ def analyse(connection: duckdb.DuckDBPyConnection) -> list[TraceAnalysis]:
                 allocated_by=asked[trace][:TOP_OPERATORS],
                 segments=convert(rows["segments"][trace], list[Segments]),
             ),
+            readings=convert(rows["trace_readings"][trace], list[Readings]),
         )
         for trace, *told_of_it in connection.execute(query).fetchall()
     ]

@@ -46,6 +46,8 @@ STACKS = Limit("HWPROF_MAX_STACKS", 1 << 18, "places in the call trees of a spee
 OPEN_FRAMES = Limit("HWPROF_MAX_OPEN_FRAMES", 1 << 18, "threads and frames open at once, of a py-spy trace")
 OPEN_BYTES = Limit("HWPROF_MAX_OPEN_BYTES", 128 * MIB, "bytes of names of threads and open frames, of a py-spy trace")
 XPLANE_BYTES = Limit("HWPROF_MAX_XPLANE_BYTES", 512 * MIB, "bytes of an XPlane file")
+TABLE_LINE_BYTES = Limit("HWPROF_MAX_TABLE_LINE", MIB // 16, "bytes of one line of nvidia-smi's table")
+TABLE_DEVICES = Limit("HWPROF_MAX_TABLE_DEVICES", 1 << 10, "GPUs of nvidia-smi's table")
 ANALYSIS_MEMORY = Limit(
     "HWPROF_MAX_ANALYSIS_MEMORY", 512 * MIB, "bytes of memory for analyses in SQL, beyond which they use the disk"
 )
@@ -55,5 +57,6 @@ ANALYSIS_DISK = Limit(
 
 ALL = (
     INFLATED_BYTES, EVENT_BYTES, MEMBER_BYTES, NESTING, PICKLE_BYTES, PICKLE_MEMORY_BYTES, SNAPSHOT_ROWS,
-    SPEEDSCOPE_BYTES, STACKS, OPEN_FRAMES, OPEN_BYTES, XPLANE_BYTES, ANALYSIS_MEMORY, ANALYSIS_DISK,
+    SPEEDSCOPE_BYTES, STACKS, OPEN_FRAMES, OPEN_BYTES, XPLANE_BYTES, TABLE_LINE_BYTES, TABLE_DEVICES, ANALYSIS_MEMORY,
+    ANALYSIS_DISK,
 )  # fmt: skip

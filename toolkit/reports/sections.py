@@ -9,15 +9,17 @@ from rich.table import Table
 
 from toolkit.analyses.kernel_attribution import KernelAttribution, KernelPart
 from toolkit.analyses.step_parts import StepParts
-from toolkit.analyses.traces import Annotation, Direction, Frame, Operator, TraceAnalysis
+from toolkit.analyses.traces import Annotation, Direction, Frame, Operator, Readings, TraceAnalysis
 from toolkit.ingest import kineto
 from toolkit.reports.devices import device_sections, kernel_tables
 from toolkit.reports.memory import memory_tables
-from toolkit.reports.tables import Cropped, bar, microseconds, milliseconds, share, short_frame, shown, table
+from toolkit.reports.tables import UNKNOWN, Cropped, bar, microseconds, milliseconds, share, short_frame, shown, table
 
 SHOWN_ROWS = 10
 SHOWN_STREAMS = 8
 SHOWN_PARTS = 6
+# Unit in the store -> unit in the report, and one of the former in it.
+READ_UNITS = {"mW": ("W", 1e-3), "B": ("MiB", 2.0**-20), "degC": ("°C", 1.0)}
 # PyTorch numbers the modules of one class; the report sums them up by class.
 MODULE = re.compile(r"(?:nn\.Module: )?(.*?)_\d+")
 
@@ -44,6 +46,22 @@ def trace_sections(trace: TraceAnalysis) -> Iterable[RenderableType]:
     if trace.frames:
         yield _frames(trace.frames)
     yield from memory_tables(trace.memory)
+    if trace.readings:
+        yield _readings(trace.readings)
+
+
+def _readings(readings: Sequence[Readings]) -> Table:
+    """Each metric of each GPU, in the units that people know."""
+    lasting = max(row.last_ns for row in readings) - min(row.first_ns for row in readings)
+    found = table(
+        f"Readings over {lasting / 1e9:,.1f} s", "metric", "gpu", "mean", "least", "most", "readings", "every, s"
+    )
+    for row in readings:
+        unit, factor = READ_UNITS.get(row.unit, (row.unit, 1.0))
+        figures = (f"{value * factor:,.2f}" for value in (row.mean, row.least, row.most))
+        every = UNKNOWN if row.every_ns is None else f"{row.every_ns / 1e9:,.2f}"
+        found.add_row(f"{row.metric}, {unit}", shown(row.device), *figures, f"{row.readings:,}", every)
+    return found
 
 
 def _steps(steps: Sequence[StepParts]) -> Table:
