@@ -35,11 +35,12 @@ def said(measured: Mapping[str, Sequence[Steps]]) -> Iterator[str]:
     for figure in Steps._fields:
         numerator, denominator = ([getattr(steps, figure) for steps in kind] for kind in (numerators, denominators))
         ratio = statistics.median(numerator) / statistics.median(denominator)
-        low, high = _interval(numerator, denominator)
+        low, high = interval(numerator, denominator)
         yield f"{over} / {under}, {figure} = {ratio:.4f} (95 % interval {low:.4f} to {high:.4f})"
 
 
-def _interval(numerator: Sequence[float], denominator: Sequence[float]) -> tuple[float, float]:
+def interval(numerator: Sequence[float], denominator: Sequence[float]) -> tuple[float, float]:
+    """The 95 % bootstrap interval of the ratio of medians."""
     draw = random.Random(0)  # noqa: S311 - resampling, no secret
     ratios = sorted(
         statistics.median(draw.choices(numerator, k=len(numerator)))

@@ -30,6 +30,7 @@ from tests.test_run import (  # noqa: F401 - pytest collects these tests here to
     test_a_run_is_trusted_and_its_figures_are_there,
     test_analyses_run_again_from_raw,
     test_every_report_says_where_it_ran,
+    test_every_report_says_whether_it_is_verified,
     test_ledgers_sum_exactly_and_hold_what_ran,
     test_reports_read_what_was_stored,
     test_the_trace_lies_on_the_run_s_clock,

@@ -5,18 +5,32 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
 from tests.workers import REPO, small, work
-from toolkit.analyses.verification import Verdict, verdicts
+from toolkit.analyses.verification import Verdict, last_that_shows, verdicts
 from toolkit.capture.verdicts import identity
-from toolkit.capture.verify import Probed, Told, probe_all
+from toolkit.capture.verify import Probed, Probes, Told
 from toolkit.spec import FRAMEWORKS, RunSpec
 
 HWPROF = Path(sys.executable).with_name("hwprof")
 OTHERS = [name for name in FRAMEWORKS if name != "torch"]
+
+
+TAMPERED = RunSpec(model="resnet18")
+
+
+@pytest.fixture(scope="module")
+def torch_probes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Future[Told], Told]:
+    """PyTorch's tensors in float64, which no constant of Keras's definition changes, and how far it is from itself."""
+    place = tmp_path_factory.mktemp("probes")
+    probes = Probes(TAMPERED, place, say=lambda _: None)
+    reference: Future[Told] = Future()
+    reference.set_result(probes.reference())
+    return place, reference, probes.itself(reference)
 
 
 def failing(verdict: Verdict) -> list[tuple[str, str | None]]:
@@ -54,20 +68,24 @@ def test_matched_models_are_the_same_in_every_framework(model: str, tmp_path: Pa
 
 @pytest.mark.e2e
 @pytest.mark.parametrize(
-    ("file", "right", "wrong", "first"),
+    ("change", "first"),
     [
-        ("keras_layers.py", "BATCH_NORM_EPSILON = 1e-5", "BATCH_NORM_EPSILON = 1e-3", "inference"),
-        ("keras_layers.py", "BATCH_NORM_MOMENTUM = 0.9", "BATCH_NORM_MOMENTUM = 0.99", "statistics"),
-        ("keras_layers.py", "ADAM_EPSILON = 1e-8", "ADAM_EPSILON = 1e-7", "weights_1"),
-        ("keras_models.py", "MaxPooling2D(3, 2)", "MaxPooling2D(3, 1)", "inference"),
+        (("keras_layers.py", "BATCH_NORM_EPSILON = 1e-5", "BATCH_NORM_EPSILON = 1e-3"), "inference"),
+        (("keras_layers.py", "BATCH_NORM_MOMENTUM = 0.9", "BATCH_NORM_MOMENTUM = 0.99"), "statistics"),
+        (("keras_layers.py", "ADAM_EPSILON = 1e-8", "ADAM_EPSILON = 1e-7"), "weights_1"),
+        (("keras_models.py", "MaxPooling2D(3, 2)", "MaxPooling2D(3, 1)"), "inference"),
     ],
     ids=["epsilon", "momentum", "Adam's epsilon", "stride"],
 )  # fmt: skip
-def test_a_wrong_constant_is_caught_and_named(file: str, right: str, wrong: str, first: str, tmp_path: Path) -> None:
+def test_a_wrong_constant_is_caught_and_named(
+    change: tuple[str, str, str], first: str, tmp_path: Path, torch_probes: tuple[Path, Future[Told], Told]
+) -> None:
     """The first quantity that it changes is the first that fails, with a tensor's name."""
-    sources = tampered(tmp_path, file, right, wrong)
-    spec = RunSpec(model="resnet18", framework="tf", loop="custom")
-    (verdict,) = verdicts("resnet18", probe_all(spec, ["tf"], say=lambda _: None, sources=sources))
+    place, reference, itself = torch_probes
+    probes = Probes(TAMPERED, place, say=lambda _: None, sources=tampered(tmp_path, *change))
+    wrong_one = probes.of("tf", "fp64", reference, until=first)
+    shutil.rmtree(place / "tf-fp64")
+    (verdict,) = verdicts("resnet18", Probed(reference.result(), itself, (wrong_one,), 1))
     assert not verdict.agrees
     quantity, tensor = failing(verdict)[0]
     assert quantity == first
@@ -90,6 +108,22 @@ def test_matched_training_follows_the_same_losses(precision: str, tolerance: flo
     assert losses["torch"][-1] < losses["torch"][0] / 2
     for framework in OTHERS:
         assert losses[framework] == pytest.approx(losses["torch"], abs=tolerance)
+
+
+@pytest.mark.e2e
+def test_validation_sees_the_same_statistics(tmp_path: Path) -> None:
+    """With batch norm, in steps too small for chaos, the losses of training and of validation after it are the same."""
+    losses = {}
+    for framework in FRAMEWORKS:
+        folder = tmp_path / framework
+        folder.mkdir()
+        few = {"model": "resnet18", "batch": 4, "steps": 5, "epochs": 1, "infer_repeats": 0, "warmup_steps": 0}
+        ran = work(folder, small(framework, "custom", precision="fp64", learning_rate=1e-5, **few), "time")
+        losses[framework] = ran.scalars("train_loss") + ran.scalars("validation_loss")
+    assert len(losses["torch"]) == 2
+    for framework in OTHERS:
+        # Sums of losses are kept in float32.
+        assert losses[framework] == pytest.approx(losses["torch"], rel=1e-6)
 
 
 def test_a_verdict_holds_for_what_it_was_made_of() -> None:
@@ -125,3 +159,20 @@ def test_tolerance_is_what_rounding_makes(rounding: float, difference: float | N
     others = (told("torch", "fp32", 1e-7), told("tf", "fp64", difference), told("tf", "fp32", 1e-7))
     (verdict,) = verdicts("m", Probed(told("torch", "fp64", 0.0), told("torch", "fp64", rounding), others, 1))
     assert verdict.checks[0].agrees is agrees
+
+
+def test_float32_is_probed_as_far_as_it_shows_anything() -> None:
+    """Where rounding explains all, a quantity is not computed, and stands in the table without a verdict on it."""
+    rows = [
+        {"quantity": name, "name": "w", "rms_difference": off, "rms": 1.0}
+        for name, off in (("inference", 1e-7), ("gradients", 1e-3), ("weights_1", 0.1), ("weights_10", 0.9))
+    ]
+    single, tf = told("torch", "fp32", None), told("tf", "fp32", None)
+    single.probe["rows"], tf.probe["rows"] = rows, rows[:2]
+    assert last_that_shows(single) == "gradients"
+    others = (told("torch", "fp64", 0.0), told("tf", "fp64", 0.0), single, tf)
+    (verdict,) = verdicts("m", Probed(others[0], others[0], others[1:], 1))
+    assert [(check.quantity, check.agrees, check.error is None) for check in verdict.checks[1:]] == [
+        ("inference", True, False), ("gradients", True, False), ("weights_1", None, True), ("weights_10", None, True),
+    ]  # fmt: skip
+    assert verdict.agrees

@@ -13,6 +13,7 @@ import msgspec
 
 from toolkit.capture import verdicts as cache
 from toolkit.capture.verify import Probed, Told
+from toolkit.spec import FRAMEWORKS
 
 # No definition differs by less than this, and no order of summation makes more of one forward or backward pass.
 FP64_TOLERANCE = 1e-8
@@ -27,7 +28,8 @@ FLOOR = 1e-6
 class Check(msgspec.Struct, frozen=True):
     """One quantity of one framework: its worst tensor and that one's error beside what is tolerated.
 
-    `agrees` is None where rounding alone explains any difference, which then shows nothing.
+    `agrees` is None where rounding alone explains any difference, which then shows nothing; `error` is None where it
+    was not computed for that reason.
     """
 
     framework: str
@@ -68,10 +70,10 @@ class Verdict(msgspec.Struct, frozen=True):
 def verdicts(model: str, probed: Probed) -> list[Verdict]:
     """One verdict for each framework but the reference's, whose own float32 tells what rounding makes there."""
     found: dict[str, list[Told]] = {}
-    for told in probed.others:
+    for told in sorted(probed.others, key=lambda told: FRAMEWORKS.index(told.framework)):
         found.setdefault(told.framework, []).append(told)
-    (single,) = found.pop(probed.reference.framework)
-    rounding = {"fp64": _errors(probed.itself), "fp32": _errors(single)}
+    singles = found.pop(probed.reference.framework, [])
+    rounding = {told.precision: _errors(told) for told in (probed.itself, *singles)}
     return [_verdict(model, probed, tells, rounding) for tells in found.values()]
 
 
@@ -104,12 +106,20 @@ def _short(value: Any) -> str:
 
 def _checks(told: Told, rounding: dict[str, tuple[float, str]]) -> list[Check]:
     least = FP64_TOLERANCE if told.precision == "fp64" else FP32_TOLERANCE
-    checks = []
-    for quantity, (error, tensor) in _errors(told).items():
-        tolerance = max(least, ROUNDING_FACTOR * rounding[quantity][0])
-        agrees = error <= tolerance if tolerance < CHAOS else None
+    checks, errors = [], _errors(told)
+    for quantity, (own, _) in rounding.items():
+        tolerance = max(least, ROUNDING_FACTOR * own)
+        # None was computed where it would show nothing.
+        error, tensor = errors.get(quantity, (None, None))
+        agrees = error is not None and error <= tolerance if tolerance < CHAOS else None
         checks.append(Check(told.framework, told.precision, quantity, tensor, error, tolerance, agrees))
     return checks
+
+
+def last_that_shows(single: Told) -> str:
+    """The last quantity in which float32 shows anything, by how far the reference's is from its float64."""
+    showing = [name for name, (own, _) in _errors(single).items() if ROUNDING_FACTOR * own < CHAOS]
+    return showing[-1] if showing else next(iter(_errors(single)))
 
 
 def _errors(told: Told) -> dict[str, tuple[float, str]]:

@@ -1,8 +1,9 @@
-"""What a matched model computes, in one framework. `python -m toolkit.capture.probe SPEC DEVICE FOLDER [REFERENCE]`.
+"""What a matched model computes, in one framework.
 
-Runs in the framework's environment. Without REFERENCE every quantity is kept in FOLDER as NAME.npz; with the folder of
-another framework's probe each tensor is held to that one's, and FOLDER/probe.json tells how far apart they are. Dropout
-and stochastic depth are off: their masks are each framework's own.
+`python -m toolkit.capture.probe SPEC DEVICE FOLDER UNTIL [REFERENCE]`, in the framework's environment. Without
+REFERENCE every quantity is kept in FOLDER as NAME.npz; with the folder of another framework's probe, which is done when
+standard input closes, each tensor is held to that one's, and FOLDER/probe.json tells how far apart they are. UNTIL is
+the last of QUANTITIES to compute. Dropout and stochastic depth are off: their masks are each framework's own.
 """
 
 import hashlib
@@ -21,12 +22,16 @@ from toolkit.capture.files import write_whole
 from toolkit.capture.workloads import PROBES
 from toolkit.capture.workloads.matched.weights import digest
 from toolkit.errors import HwprofError
-from toolkit.spec import RunSpec, from_json
+from toolkit.spec import from_json
 
 Array = NDArray[Any]
 Tensors = dict[str, Array]
 
 STEPS = 10
+# In the order in which they are computed: each starts from what those before it left.
+QUANTITIES = (
+    "inference", "forward", "gradients", "statistics", "weights_1", f"weights_{STEPS}", f"inference_{STEPS}",
+)  # fmt: skip
 HASHED_BATCHES = 3
 
 
@@ -60,11 +65,12 @@ class Probe(Protocol):
 
 def main(arguments: list[str]) -> int:
     """Writes FOLDER/probe.json: facts and, beside a reference, one row a tensor; 1 where the framework cannot."""
-    spec_path, device, folder_name, *reference = arguments
+    spec_path, device, folder_name, until, *reference = arguments
     folder = Path(folder_name)
     spec = from_json(Path(spec_path).read_text())
     try:
-        told = _probe(spec, device, folder, Path(reference[0]) if reference else None)
+        probe: Probe = importlib.import_module(PROBES[spec.framework]).build(spec, device)
+        told = _probe(probe, spec.batch, folder, until, Path(reference[0]) if reference else None)
     except HwprofError as error:
         write_whole(folder / "probe.json", json.dumps({"error": str(error)}))
         return error.exit_code
@@ -72,29 +78,37 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _probe(spec: RunSpec, device: str, folder: Path, reference: Path | None) -> dict[str, Any]:
-    probe: Probe = importlib.import_module(PROBES[spec.framework]).build(spec, device)
+def _probe(probe: Probe, batch: int, folder: Path, until: str, reference: Path | None) -> dict[str, Any]:
     initial = {name: array.copy() for name, array in probe.state().items()}
     rows: list[dict[str, Any]] = []
-    for quantity, tensors in _quantities(probe):
+    for quantity, tensors in _quantities(probe, until):
         if reference is None:
             # mypy takes the tensors for savez's own arguments.
             np.savez(folder / f"{quantity}.npz", **tensors)  # type: ignore[arg-type]
         else:
+            # The first waits for the reference to be whole.
+            sys.stdin.read()
             moved_from = initial if quantity.startswith("weights") else {}
             rows += _distances(quantity, tensors, reference / f"{quantity}.npz", moved_from)
     return {
         "facts": probe.facts(),
         "initial_sha256": digest({name: array.astype(np.float32) for name, array in initial.items()}),
         "batches_sha256": [_hash(batch) for epoch in (1, 2) for batch in _first(probe, epoch)],
-        "flops": probe.flops(spec.batch),
+        "flops": probe.flops(batch),
         "tensors": {name: list(array.shape) for name, array in initial.items()},
         "rows": rows,
     }
 
 
-def _quantities(probe: Probe) -> Iterator[tuple[str, Tensors]]:
-    """In this order, so that each starts from the initial state."""
+def _quantities(probe: Probe, until: str) -> Iterator[tuple[str, Tensors]]:
+    """QUANTITIES, none after `until`."""
+    for quantity, tensors in _every_quantity(probe):
+        yield quantity, tensors
+        if quantity == until:
+            return
+
+
+def _every_quantity(probe: Probe) -> Iterator[tuple[str, Tensors]]:
     initial = {name: array.copy() for name, array in probe.state().items()}
     batches = list(itertools.islice(probe.batches(1), STEPS))
     images, labels = batches[0]

@@ -70,7 +70,8 @@ def _verdicts(spec: RunSpec, asked: Sequence[str], *, force: bool) -> list[Verdi
     for verdict in found.values():
         _say(f"Kept: {verdict.model} in {verdict.framework}, verified {verdict.verified}; --force makes it anew")
     if wanted := [name for name in asked if name not in found]:
-        for verdict in verification.verdicts(spec.model, verify.probe_all(spec, wanted, say=_say)):
+        probed = verify.probe_all(spec, wanted, shows=verification.last_that_shows, say=_say)
+        for verdict in verification.verdicts(spec.model, probed):
             verification.keep(verdicts.identity(spec, verdict.framework), verdict)
             found[verdict.framework] = verdict
     return [found[name] for name in asked]

@@ -87,6 +87,7 @@ def _legend() -> Text:
     return Text(
         "error: root mean square of the difference by that of the tensor, of weights by that of their change; the "
         "worst tensor's. tolerated: 30 times what PyTorch differs from itself in another memory layout (fp64) or in "
-        "float32 (fp32), at least 1e-8 and 1e-5. ?: rounding alone may explain any difference here.",
+        "float32 (fp32), at least 1e-8 and 1e-5. ?: rounding alone may explain any difference here; –: not computed "
+        "for that reason.",
         "dim",
     )

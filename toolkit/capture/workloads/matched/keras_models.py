@@ -6,6 +6,7 @@ A layer bears the name of torchvision's module, by which `keras_weights` finds i
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import keras
@@ -15,10 +16,14 @@ from toolkit.capture.workloads.matched.keras_layers import BatchNorm, Stochastic
 
 Tensor = Any
 VGG_SIDE = 7
+# The weights come from the seed. What Keras would draw is thrown away, and takes JAX a program for each shape.
+_Conv2D = partial(layers.Conv2D, kernel_initializer="zeros")
+_DepthwiseConv2D = partial(layers.DepthwiseConv2D, depthwise_initializer="zeros")
+_Dense = partial(layers.Dense, kernel_initializer="zeros")
 
 
 def build(name: str, *, image_size: int, classes: int) -> keras.Model:
-    """The model `name` of `MODELS`, with Keras's own initial weights."""
+    """The model `name` of `MODELS`, its kernels zero until weights are loaded."""
     inputs = keras.Input((image_size, image_size, 3))
     return keras.Model(inputs, MODELS[name](inputs, classes), name=name)
 
@@ -37,12 +42,12 @@ def _padded(x: Tensor, kernel: int, stride: int) -> tuple[Tensor, str]:
 
 def _conv(x: Tensor, name: str, filters: int, kernel: int, stride: int = 1) -> Tensor:
     x, padding = _padded(x, kernel, stride)
-    return layers.Conv2D(filters, kernel, stride, padding, use_bias=False, name=name)(x)
+    return _Conv2D(filters, kernel, stride, padding, use_bias=False, name=name)(x)
 
 
 def _depthwise(x: Tensor, name: str, kernel: int, stride: int) -> Tensor:
     x, padding = _padded(x, kernel, stride)
-    return layers.DepthwiseConv2D(kernel, stride, padding, use_bias=False, name=name)(x)
+    return _DepthwiseConv2D(kernel, stride, padding, use_bias=False, name=name)(x)
 
 
 def _norm(x: Tensor, name: str) -> Tensor:
@@ -51,9 +56,9 @@ def _norm(x: Tensor, name: str) -> Tensor:
 
 def _cifar_cnn(x: Tensor, classes: int) -> Tensor:
     for name, filters in (("0", 32), ("3", 64)):
-        x = layers.MaxPooling2D()(layers.Conv2D(filters, 3, activation="relu", name=name)(x))
-    x = layers.Dense(64, activation="relu", name="7")(layers.Flatten()(x))
-    return layers.Dense(classes, name="9")(x)
+        x = layers.MaxPooling2D()(_Conv2D(filters, 3, activation="relu", name=name)(x))
+    x = _Dense(64, activation="relu", name="7")(layers.Flatten()(x))
+    return _Dense(classes, name="9")(x)
 
 
 def _resnet(block: Callable[..., Tensor], depths: Sequence[int]) -> Callable[[Tensor, int], Tensor]:
@@ -65,7 +70,7 @@ def _resnet(block: Callable[..., Tensor], depths: Sequence[int]) -> Callable[[Te
             for index in range(depth):
                 stride = 2 if stage and not index else 1
                 x = block(x, f"layer{stage + 1}.{index}", 64 << stage, stride)
-        return layers.Dense(classes, name="fc")(layers.GlobalAveragePooling2D()(x))
+        return _Dense(classes, name="fc")(layers.GlobalAveragePooling2D()(x))
 
     return model
 
@@ -95,7 +100,7 @@ def _vgg(depths: Sequence[int]) -> Callable[[Tensor, int], Tensor]:
         index = 0
         for depth, filters in zip(depths, (64, 128, 256, 512, 512), strict=True):
             for _ in range(depth):
-                x = layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"features.{index}")(x)
+                x = _Conv2D(filters, 3, padding="same", activation="relu", name=f"features.{index}")(x)
                 index += 2
             x = layers.MaxPooling2D()(x)
             index += 1
@@ -103,8 +108,8 @@ def _vgg(depths: Sequence[int]) -> Callable[[Tensor, int], Tensor]:
             x = layers.AdaptiveAveragePooling2D(VGG_SIDE)(x)
         x = layers.Flatten()(x)
         for name in ("classifier.0", "classifier.3"):
-            x = layers.Dropout(0.5)(layers.Dense(4096, activation="relu", name=name)(x))
-        return layers.Dense(classes, name="classifier.6")(x)
+            x = layers.Dropout(0.5)(_Dense(4096, activation="relu", name=name)(x))
+        return _Dense(classes, name="classifier.6")(x)
 
     return model
 
@@ -134,7 +139,7 @@ def _mobilenet_v2(x: Tensor, classes: int) -> Tensor:
             x = _inverted_residual(x, f"features.{index}.conv", stage, 1 if block else stage.stride)
     x = _relu6(_norm(_conv(x, f"features.{index + 1}.0", 1280, 1), f"features.{index + 1}.1"))
     x = layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(x))
-    return layers.Dense(classes, name="classifier.1")(x)
+    return _Dense(classes, name="classifier.1")(x)
 
 
 def _inverted_residual(x: Tensor, name: str, stage: _Stage, stride: int) -> Tensor:
@@ -171,7 +176,7 @@ def _efficientnet_b4(x: Tensor, classes: int) -> Tensor:
             number += 1
     x = _silu(_norm(_conv(x, "features.8.0", 1792, 1), "features.8.1"))
     x = layers.Dropout(0.4)(layers.GlobalAveragePooling2D()(x))
-    return layers.Dense(classes, name="classifier.1")(x)
+    return _Dense(classes, name="classifier.1")(x)
 
 
 def _mb_conv(x: Tensor, name: str, stage: _Stage, stride: int) -> Tensor:
@@ -187,8 +192,8 @@ def _mb_conv(x: Tensor, name: str, stage: _Stage, stride: int) -> Tensor:
 
 def _squeeze_excitation(x: Tensor, name: str, squeezed: int) -> Tensor:
     scale = layers.GlobalAveragePooling2D(keepdims=True)(x)
-    scale = _silu(layers.Conv2D(squeezed, 1, name=f"{name}.fc1")(scale))
-    return x * layers.Activation("sigmoid")(layers.Conv2D(x.shape[-1], 1, name=f"{name}.fc2")(scale))
+    scale = _silu(_Conv2D(squeezed, 1, name=f"{name}.fc1")(scale))
+    return x * layers.Activation("sigmoid")(_Conv2D(x.shape[-1], 1, name=f"{name}.fc2")(scale))
 
 
 def _silu(x: Tensor) -> Tensor:
