@@ -208,7 +208,7 @@ def test_hostile_names_are_data(cache: Path, tmp_path: Path) -> None:
 
 @needs_traces
 def test_the_order_of_events_changes_nothing(cache: Path, tmp_path: Path) -> None:
-    """A real trace whose events stand in another order , the last first, gives every figure as before."""
+    """A real trace whose events stand in another order, the last first, gives every figure as before."""
     path = SHARED / "kineto" / "mi300_bert_small.pt.trace.json.gz"
     trace = json.loads(gzip.decompress(path.read_bytes()))
     trace["traceEvents"].reverse()
