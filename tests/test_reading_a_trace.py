@@ -16,6 +16,12 @@ SHARED = REPO.parent / "shared" / "traces"
 PAGE = REPO / "docs" / "reading-a-trace.md"
 README = REPO / "README.md"
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# Where importers and analyses name a warning.
+CODE = re.compile(
+    r'Finding\(\s*"([a-z_]+)"|"code": "([a-z_]+)"|CODE = "([a-z_]+)"|yield "([a-z_]+)",|^    "([a-z_]+)": "\{\}'
+    r"|'([a-z_]+)' AS code|\(\"([a-z_]+)\", (?:1|entry)",
+    re.MULTILINE,
+)
 # In an excerpt, for lines that are left out.
 OMITTED = "…"
 # Ends with an error, as the page says: the others are analysed all the same.
@@ -87,3 +93,13 @@ def test_the_page_shows_something() -> None:
     """The page has commands with excerpts, and the README leads to it."""
     assert sum(bool(example.shown) for example in examples(PAGE)) >= 5
     assert "docs/reading-a-trace.md" in README.read_text(encoding="utf-8")
+
+
+def test_every_warning_is_explained() -> None:
+    """The page has a word on each that an importer or an analysis of a trace can give."""
+    sources = [*REPO.glob("toolkit/ingest/*.py"), *REPO.glob("toolkit/analyses/*.*")]
+    texts = (source.read_text(encoding="utf-8") for source in sources if source.is_file())
+    codes = {code for text in texts for found in CODE.findall(text) for code in found if code}
+    explained = set(re.findall(r"`(\w+)`", PAGE.read_text(encoding="utf-8")))
+    assert {"dropped_events", "unclosed_frames", "salvaged", "empty_window", "no_alignment", "no_history"} <= codes
+    assert codes - explained == set()

@@ -20,6 +20,7 @@ SHOWN_STREAMS = 8
 SHOWN_PARTS = 6
 # Unit in the store -> unit in the report, and one of the former in it.
 READ_UNITS = {"mW": ("W", 1e-3), "B": ("MiB", 2.0**-20), "degC": ("°C", 1.0)}
+OWN_MARKS = "hwprof."
 # PyTorch numbers the modules of one class; the report sums them up by class.
 MODULE = re.compile(r"(?:nn\.Module: )?(.*?)_\d+")
 
@@ -41,8 +42,9 @@ def trace_sections(trace: TraceAnalysis) -> Iterable[RenderableType]:
         yield _directions(trace.directions)
     if trace.operators:
         yield _operators(trace.operators)
-    if trace.annotations:
-        yield _annotations(trace.annotations)
+    # a run's own marks stand in its ledger
+    if annotations := [one for one in trace.annotations if not one.name.startswith(OWN_MARKS)]:
+        yield _annotations(annotations)
     if trace.frames:
         yield _frames(trace.frames)
     yield from memory_tables(trace.memory)
