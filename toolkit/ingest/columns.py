@@ -160,7 +160,11 @@ def repeating(values: Iterable[V], text: Callable[[V], str | None]) -> pa.Dictio
     """`text` of each value as a column, called once for each distinct one."""
     numbering = Numbering[V]()
     numbers = numbering.of(values)
-    texts = [text(value) for value in numbering.distinct]
+    return numbered_texts(numbers, [text(value) for value in numbering.distinct])
+
+
+def numbered_texts(numbers: npt.NDArray[Any], texts: Sequence[str | None]) -> pa.DictionaryArray:
+    """The text of each number as a column; NULL where that is None."""
     known = np.array([text is not None for text in texts], dtype=bool)
     return numbered(numbers, pa.array([text or "" for text in texts], pa.string()), known[numbers])
 

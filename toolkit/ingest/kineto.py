@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from msgspec import structs
 
 from toolkit.errors import HwprofError
 from toolkit.ingest import heap, kineto_trust
-from toolkit.ingest.columns import LATEST_NS, numbered
+from toolkit.ingest.columns import LATEST_NS, numbered_texts
 from toolkit.ingest.inflate import ahead, blocks, head
 from toolkit.ingest.json_chunks import EventArray
 from toolkit.ingest.kineto_pieces import NAMED_CATEGORIES, Piece, PieceReader
@@ -118,10 +117,9 @@ class _Intake:
 
     def _append(self, table: str, columns: Columns) -> None:
         rows = len(columns["ts_ns"])
-        keys: Columns = {"trace": np.full(rows, self._trace, dtype=np.int32)}
-        if self._pass_name is not None:
-            keys["pass_name"] = numbered(np.zeros(rows, dtype=np.int32), pa.array([self._pass_name]))
-        self._store.append(table, columns | keys)
+        pass_name = numbered_texts(np.zeros(rows, dtype=np.int32), [self._pass_name])
+        trace = np.full(rows, self._trace, dtype=np.int32)
+        self._store.append(table, columns | {"trace": trace, "pass_name": pass_name})
 
     def check(self, path: Path, metadata: Mapping[str, Any], base_ns: int) -> None:
         """Raises HwprofError where the document contradicts how its events were read, or they are not Kineto's."""

@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from toolkit.ingest.columns import numbered_texts
+
 Int64s = npt.NDArray[np.int64]
 
 
@@ -19,6 +21,10 @@ class Coded(NamedTuple):
     def array(self, type_: pa.DataType) -> pa.Array:
         """The column itself."""
         return pa.array(self.values, type_).take(pa.array(self.codes))
+
+    def texts(self) -> pa.DictionaryArray:
+        """The column itself, of texts; NULL where one is None."""
+        return numbered_texts(self.codes, self.values)
 
     def mapped(self, function: Callable[[Any], Any]) -> "Coded":
         """What the function says of each value."""

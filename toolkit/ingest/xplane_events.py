@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from toolkit.ingest.columns import numbered
 from toolkit.ingest.directions import DIRECTIONS, Directions
 from toolkit.ingest.xplane_clock import Int64s, place_ns
 from toolkit.ingest.xplane_coded import Coded, distinct
@@ -39,7 +40,7 @@ class Plane:
         self._ids = np.array(sorted(self.events), np.int64)
         # The last stands for every number that the plane does not name.
         self.names: list[str | None] = [*(self.events[id_].name for id_ in self._ids.tolist()), None]
-        self.name_texts = pa.array(self.names, pa.string())
+        self.name_texts = pa.array(self.names[:-1], pa.string())
         self._directions = Directions(name for name in self.names if name)
         self._codes_by: dict[Callable[[str], int], Codes] = {}
         self._stats = message.stats
@@ -109,9 +110,9 @@ class Batch:
         """Ends less starts, each rounded by itself, so that what nests or touches in the trace still does."""
         return place_ns(self.origin_ns, self.offset_ps + self.duration_ps) - self.start_ns
 
-    def names(self) -> pa.StringArray:
+    def names(self) -> pa.DictionaryArray:
         """Names; NULL where the plane does not tell."""
-        return self.plane.name_texts.take(pa.array(self.codes))
+        return numbered(self.codes, self.plane.name_texts, self.codes < len(self.plane.names) - 1)
 
     def by_name(self, code: Callable[[str], int]) -> Codes:
         """A small number for each event by its name; a new array."""

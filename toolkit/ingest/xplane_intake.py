@@ -11,6 +11,7 @@ import pyarrow as pa
 from msgspec import structs
 
 from toolkit.ingest import xplane_names, xplane_rows, xplane_trust
+from toolkit.ingest.columns import numbered_texts
 from toolkit.ingest.store import StoreWriter
 from toolkit.ingest.trust import Causality, Finding
 from toolkit.ingest.xplane_clock import Clock
@@ -85,7 +86,7 @@ class Intake:
     def _append(self, table: str, columns: Mapping[str, Any], **of_all: str) -> None:
         rows = len(columns["ts_ns"])
         texts = {"pass_name": self._pass_name, **of_all}
-        repeated = {name: pa.repeat(pa.scalar(text, pa.string()), rows) for name, text in texts.items()}
+        repeated = {name: numbered_texts(np.zeros(rows, np.int32), [text]) for name, text in texts.items()}
         if rows:
             trace = pa.array(np.full(rows, self._trace, np.int32))
             self._store.append(table, {**columns, **repeated, "trace": trace})

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from toolkit.ingest import xplane_names
+from toolkit.ingest.columns import numbered_texts
 from toolkit.ingest.directions import DIRECTIONS
 from toolkit.ingest.xplane_coded import Coded, combined
 from toolkit.ingest.xplane_events import Batch, Bools, Codes, Stats
@@ -49,7 +50,7 @@ class Slices:
         return {
             "ts_ns": self.batch.start_ns,
             "dur_ns": self.batch.duration_ns(),
-            "kind": pa.array(xplane_names.KINDS).take(self.kinds),
+            "kind": numbered_texts(self.kinds, xplane_names.KINDS),
             "name": self.batch.names(),
             "correlation": self.correlation,
             **self.more,
@@ -71,14 +72,14 @@ def _bytes_of(copied: str | None, set_: str | None) -> int | None:
     return xplane_names.detail_bytes(copied or set_)
 
 
-def _categories(batch: Batch, kinds: Codes, stats: Stats) -> pa.StringArray:
+def _categories(batch: Batch, kinds: Codes, stats: Stats) -> pa.DictionaryArray:
     def category(kind: int, code: int, hlo: str | None) -> str | None:
         of_all = hlo or batch.plane.shared_text(code, "hlo_category")
         return xplane_names.device_category(kind, batch.plane.names[code], of_all)
 
     names = Coded(batch.codes, range(len(batch.plane.names)))
     every = Coded(kinds.astype(np.int64), range(len(xplane_names.KINDS)))
-    return combined(category, every, names, stats.texts("hlo_category")).array(pa.string())
+    return combined(category, every, names, stats.texts("hlo_category")).texts()
 
 
 def host_slices(batch: Batch, scopes: Scopes) -> Slices:
@@ -97,7 +98,7 @@ def host_slices(batch: Batch, scopes: Scopes) -> Slices:
         of_scopes = np.array(told.values, np.int8)[told.codes]
         directions = np.where(kinds == OP, np.maximum(directions, of_scopes), np.int8(0))
         more |= _origin(stats, operators)
-    more["category"] = pa.array(DIRECTIONS, pa.string()).take(pa.array(directions))
+    more["category"] = numbered_texts(directions, DIRECTIONS)
     return Slices(batch, kinds, _correlation(stats), more)
 
 
@@ -116,7 +117,7 @@ def _operators(stats: Stats, scopes: Scopes) -> Coded:
 
 
 def _origin(stats: Stats, operators: Coded) -> Columns:
-    return {"op": operators.array(pa.string()), "module": stats.texts("hlo_module").array(pa.string())}
+    return {"op": operators.texts(), "module": stats.texts("hlo_module").texts()}
 
 
 def _correlation(stats: Stats) -> pa.Int64Array:
@@ -139,19 +140,19 @@ def allocations(batch: Batch) -> Columns:
     allocators = stats.texts("allocator_name")
     return {
         "ts_ns": batch.start_ns,
-        "device": allocators.mapped(xplane_names.allocator_device).array(pa.string()),
-        "allocator": allocators.array(pa.string()),
-        "action": pa.array(xplane_names.ACTIONS).take(batch.by_name(xplane_names.allocation_action)),
+        "device": allocators.mapped(xplane_names.allocator_device).texts(),
+        "allocator": allocators.texts(),
+        "action": numbered_texts(batch.by_name(xplane_names.allocation_action), xplane_names.ACTIONS),
         "bytes": stats.integers("allocation_bytes"),
         "address": stats.integers("addr"),
         "in_use_bytes": stats.integers("bytes_allocated"),
         # Allocators that keep no account of what they reserve, as all of TensorFlow's BFC ones, say 0.
         "reserved_bytes": stats.integers("bytes_reserved", least=1),
         "fragmentation": stats.doubles("fragmentation"),
-        "op": stats.texts("tf_op").mapped(_told).array(pa.string()),
+        "op": stats.texts("tf_op").mapped(_told).texts(),
         "requested_bytes": stats.integers("requested_bytes"),
         "available_bytes": stats.integers("bytes_available"),
         "peak_in_use_bytes": stats.integers("peak_bytes_in_use"),
-        "region": stats.texts("region_type").mapped(_told).array(pa.string()),
-        "shape": stats.texts("shape").array(pa.string()),
+        "region": stats.texts("region_type").mapped(_told).texts(),
+        "shape": stats.texts("shape").texts(),
     }
