@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 import msgspec
+from msgspec import structs
 
 from toolkit.analyses import matched
 from toolkit.analyses.kept import Analysed, analysed, kept
@@ -69,4 +70,5 @@ def _traces(path: Path, *, salvage: bool, watch: progress.Watch) -> Analysed:
 def _run(folder: Path) -> Analysed:
     if not (folder / "traces.parquet").exists():
         digest(folder)
-    return analysed(folder)
+    # the store knows its traces by where they lie in the run, which does not tell one run from another
+    return [(structs.replace(trace, path=text_of(folder / trace.path)), own) for trace, own in analysed(folder)]
