@@ -155,11 +155,13 @@ def test_inference_alone_is_a_task(tmp_path: Path) -> None:
 
 
 def test_py_spy_attaches_on_request(tmp_path: Path) -> None:
-    """pyspy=true leaves a Chrome trace of the profile pass, or the reason why not."""
+    """pyspy=true leaves a Chrome trace of the profile pass, on the run's clock, or the reason why not."""
     folder = run(tmp_path, "pyspy=true")
     summary = summary_json.read(folder / "summary.json")
     reasons = [entry.reason for entry in summary.unavailable if entry.source == "pyspy"]
     assert (folder / "raw" / "profile" / "pyspy.json").exists() != bool(reasons)
+    assert reasons or {window.name for window in summary.stacks} >= {"setup", "train"}
+    assert (folder / "stacks.speedscope.json").exists() != bool(reasons)
 
 
 def test_a_checkpoint_is_timed_and_removed(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from toolkit.analyses.efficiency import Efficiency, efficiencies
 from toolkit.analyses.energy import Energy, energies
 from toolkit.analyses.matched import Matched
 from toolkit.analyses.runtime import Runtime
+from toolkit.analyses.stack_windows import StackWindow, stack_windows
 from toolkit.analyses.traces import TraceAnalysis, analyse
 
 SCHEMA = 1
@@ -186,6 +187,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     scalars: list[Scalar]
     traces: list[TraceAnalysis]
     allocators: list[AllocatorMemory]
+    stacks: list[StackWindow]
     framework_memory: list[FrameworkMemory]
     samples: list[Sample]
     baseline: list[Baseline]
@@ -223,6 +225,7 @@ def summarise(
         scalars=_rows(connection, "scalars", Scalar),
         traces=analyse(connection),
         allocators=allocator_memory(connection),
+        stacks=stack_windows(connection),
         framework_memory=_rows(connection, "framework_memory", FrameworkMemory),
         samples=_rows(connection, "samples", Sample),
         baseline=_rows(connection, "baseline", Baseline),

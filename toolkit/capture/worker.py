@@ -72,7 +72,17 @@ def _run(spec: RunSpec, pass_name: str, device: str, folder: Path, record: Recor
             write_whole(folder / "facts.json", json.dumps(facts, indent=1))
             write_whole(folder / description.FILE, workload.describe())
             profiler = workload.profiler(folder / "trace") if pass_name == "profile" else None
+        spied = spec.pyspy and pass_name == "profile"
+        _mark_for_pyspy(record, spied=spied)
         Session(workload, spec, record, profiler).run()
+        _mark_for_pyspy(record, spied=spied)
+
+
+def _mark_for_pyspy(record: Recorder, *, spied: bool) -> None:
+    """Before and after everything else, for py-spy may attach late."""
+    if spied:
+        with record.mark("sync", "pyspy"):
+            pyspy.hwprof_pyspy_marker()
 
 
 def _out_of_memory(error: Exception) -> bool:

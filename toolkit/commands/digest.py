@@ -9,6 +9,7 @@ from toolkit.capture import runs
 from toolkit.capture.files import write_whole
 from toolkit.ingest.run import ingest
 from toolkit.ingest.store import connect
+from toolkit.reports.stacks import write_speedscope
 from toolkit.reports.summary_json import encode
 from toolkit.spec import from_json
 
@@ -19,4 +20,5 @@ def digest(folder: Path) -> None:
     batch = from_json((folder / runs.SPEC).read_text(encoding="utf-8")).batch
     with sound(folder), connect(folder) as connection:
         summary = summarise(connection, runtime=runtime.read(folder), matched=matched.read(folder), batch=batch)
+        write_speedscope(connection, folder)
     write_whole(folder / "summary.json", encode(summary))

@@ -1,13 +1,15 @@
 """A run folder: raw/ in, the store beside it out. Runs again at any time."""
 
+import tempfile
 from pathlib import Path
 
 from toolkit.errors import FAILED, HwprofError
-from toolkit.ingest import formats, place, records
+from toolkit.ingest import formats, place, place_stacks, pyspy, records
 from toolkit.ingest.store import StoreWriter
 from toolkit.spec import PASSES
 
 TRACE_PATTERNS = ("trace/*.pt.trace.json*", "trace/plugins/profile/*/*.xplane.pb", "trace/memory_snapshot.pickle")
+STACKS = "pyspy.json"
 RECORDS = ("worker.jsonl", "samplers.jsonl", "gpu.jsonl")
 
 
@@ -26,7 +28,23 @@ def ingest(folder: Path) -> None:
             for path in native_traces(raw):
                 formats.importer_of(path).read(path, trace=trace, pass_name=name, store=store)
                 trace += 1
+            if (raw / STACKS).exists():
+                trace += _stacks(raw / STACKS, trace, name, store)
     place.place(folder)
+    place_stacks.place(folder)
+
+
+def _stacks(path: Path, trace: int, pass_name: str, store: StoreWriter) -> bool:
+    """Whether py-spy's trace was read; one that it left damaged is a warning, for the run is sound without it."""
+    try:
+        with tempfile.TemporaryDirectory() as trial, StoreWriter(Path(trial)) as unused:
+            pyspy.read(path, trace=trace, pass_name=pass_name, store=unused)
+    except HwprofError as error:
+        warning = {"pass_name": pass_name, "code": "stacks_unreadable", "count": 1, "message": str(error)}
+        store.append_rows("warnings", [warning | {"untrusted": False}])
+        return False
+    pyspy.read(path, trace=trace, pass_name=pass_name, store=store)
+    return True
 
 
 def native_traces(raw: Path) -> list[Path]:

@@ -13,6 +13,7 @@ from toolkit.reports.allocators import allocator_tables
 from toolkit.reports.energy import energy_sections
 from toolkit.reports.matched import sentence
 from toolkit.reports.sections import trace_sections
+from toolkit.reports.stacks import stack_tables
 from toolkit.reports.tables import UNKNOWN, bar, mebibytes, milliseconds, share, table
 from toolkit.reports.where import where_it_ran
 from toolkit.spec import RunSpec
@@ -48,6 +49,7 @@ def _sections(name: str, spec: RunSpec, status: dict[str, Any], summary: Summary
     for pass_name in spec.passes:
         yield from energy_sections(summary, pass_name)
     yield from allocator_tables(summary.allocators)
+    yield from stack_tables(summary.stacks)
     if summary.samples:
         yield _samples(spec, summary)
     yield from _missing(summary)
