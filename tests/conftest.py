@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from toolkit.capture import engines, images
+from toolkit.capture.engines import Engine, NoEngineError
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -40,3 +43,18 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = Path(__file__).with_name("nvml_stub.c")
     subprocess.run([compiler, "-shared", "-fPIC", "-o", folder / "libnvidia-ml.so.1", source], check=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    """The docker engine that answers here."""
+    try:
+        return engines.find("docker")
+    except NoEngineError as error:
+        pytest.skip(f"needs a docker engine that answers: {error}")
+
+
+@pytest.fixture(scope="session")
+def image(engine: Engine) -> images.Image:
+    """The image of PyTorch for the CPU."""
+    return images.ensure(engine, images.Recipe("torch", "cpu"), say=lambda _: None)

@@ -1,8 +1,6 @@
 """Images built by a real engine, from a lock of one small wheel that an index on this machine serves."""
 
 import contextlib
-import functools
-import http.server
 import json
 import os
 import platform
@@ -20,7 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from containers import reproduce
-from tests.wheels import make_wheel
+from tests.wheels import Index, make_wheel
 from toolkit.capture import engines, image_build, images, venvs
 from toolkit.capture.engines import Engine
 from toolkit.capture.images import Image, Recipe
@@ -31,45 +29,6 @@ pytestmark = pytest.mark.e2e
 
 KEY = secrets.token_hex(16)
 HARDENED = ("--network", "none", "--read-only", "--tmpfs=/tmp:rw,exec", "--cap-drop", "ALL", "--user", "12345:12345")
-
-
-@pytest.fixture(scope="session")
-def engine() -> Engine:
-    """The docker engine that answers here."""
-    answer = engines.ask("docker")
-    if not isinstance(answer, Engine):
-        pytest.skip(f"needs docker: {answer}")
-    return answer
-
-
-class Index(http.server.ThreadingHTTPServer):
-    """Serves a folder of wheels; `asked` is set when one is fetched, which then waits for `go`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.fetched: list[str] = []
-        self.asked, self.go = threading.Event(), threading.Event()
-        self.go.set()
-        super().__init__(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Says nothing where the other end went away, which is what some tests are about."""
-
-
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """Files of a folder, without a log."""
-
-    server: Index
-
-    def do_GET(self) -> None:
-        """Answers, a wheel only once the test lets it."""
-        if self.path.endswith(".whl"):
-            self.server.fetched.append(self.path)
-            self.server.asked.set()
-            self.server.go.wait(300)
-        super().do_GET()
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Keeps still."""
 
 
 class Bench(NamedTuple):
