@@ -53,7 +53,7 @@ def _sections(comparison: Comparison) -> Iterable[RenderableType]:
             "" if difference.layers is None else f"{difference.layers} of {difference.of}",
             _where(difference),
         )
-    yield made
+    yield made if comparison.differences else Text(made.heading, "bold")
     yield Text(printable(f"The same in both: {_equal(comparison.equal)}.") + "\n", "dim")
 
 

@@ -261,7 +261,7 @@ def _remembers(kind: type) -> str:
     tried = kind()
     tried.build((2, 1, 1, 1))
     state = [variable.value for variable in tried.non_trainable_variables]
-    samples = np.array([-1, 1], np.float32).reshape(2, 1, 1, 1)
+    samples = ops.reshape(ops.convert_to_tensor([-1, 1], tried.compute_dtype), (2, 1, 1, 1))
     _, updated = tried.stateless_call(tried.trainable_variables, state, samples, training=True)
     names = [variable.name for variable in tried.non_trainable_variables]
     after = float(np.asarray(updated[names.index("moving_variance")])[0])
