@@ -1,6 +1,7 @@
 """Memory over time: exact where the trace tells, relative where it does not, thinned without losing an extreme."""
 
 import json
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from tests.stores import read
 from tests.test_analyses import store
 from toolkit.analyses import runner
 from toolkit.analyses.memory import MemorySeries, memory_series
+from toolkit.analyses.traces import analyse
+from toolkit.reports.pointers import pointers
 
 TRACE = {"trace": 0, "path": "t", "format": "kineto", "events": 1}
 GPU: dict[str, Any] = {"trace": 0, "device": "0"}
@@ -224,6 +227,21 @@ def test_a_real_snapshot_s_peak_is_that_of_an_independent_replay(tmp_path: Path)
     assert largest.startswith("forward (")
     assert largest.endswith("model.py:39)")
     assert len(json.dumps([point.in_use_bytes for point in found.points])) < 10_000
+
+
+@needs_traces
+def test_what_lies_free_in_a_snapshot_is_pointed_at(tmp_path: Path) -> None:
+    """Of 13,524 MiB 12,210.1 are inactive; whole segments of that, by hand over the pickle, can be given back."""
+    path = tmp_path / REAL.name
+    path.symlink_to(REAL)
+    with REAL.open("rb") as file:
+        segments = pickle.load(file)["segments"]  # noqa: S301 - the one that the importer is tested against
+    whole = sum(each["total_size"] for each in segments if [block["state"] for block in each["blocks"]] == ["inactive"])
+    with read(path) as connection:
+        (trace,) = analyse(connection)
+    (sentence,) = (each for each in pointers(trace) if each.startswith("Free when"))
+    assert "12,210.1 of 13,524.0 MiB reserved on device 0, in blocks of at most 314.0 MiB" in sentence
+    assert f"could give back {whole / MIB:,.1f} MiB of it" in sentence
 
 
 SIZES = st.lists(st.tuples(st.integers(0, 5_000), st.integers(-50, 50)), min_size=401, max_size=900)

@@ -132,6 +132,8 @@ def _asked_for(memory: Memory) -> Iterable[Table]:
     if others:
         blank = [""] if directed else []
         found.add_row("others", *blank, "", mebibytes(others), bar(share(others, busiest.allocated_bytes)))
+    if memory.segments and any(one.asked_by is None for one in own):
+        found.note = "not told: asked for without a Python frame, as by autograd's own threads"
     yield found
 
 

@@ -5,7 +5,7 @@ from itertools import islice
 
 from toolkit.analyses.kernel_attribution import KernelAttribution
 from toolkit.analyses.memory import MemorySeries
-from toolkit.analyses.traces import OTHER, TraceAnalysis, TraceDevice
+from toolkit.analyses.traces import OTHER, Segments, TraceAnalysis, TraceDevice
 from toolkit.reports.tables import mebibytes, milliseconds, percent, share, short_frame, shown
 
 MOST = 3
@@ -14,6 +14,8 @@ NOTABLE = 0.1
 IDLE = 0.2
 # Reserved over in use at the peak, from which on the reservation is worth a look, and how much it must be.
 OVERHANG, OVERHANG_BYTES = 1.5, 1 << 30
+# From this share of what is reserved on, what is free of it.
+FREE = 0.5
 
 
 def pointers(trace: TraceAnalysis) -> list[str]:
@@ -104,6 +106,20 @@ def _memory(trace: TraceAnalysis) -> Iterator[str]:
                 f"Memory: {mebibytes(reserved)} MiB reserved on device {series.device}, though never more than"
                 f" {mebibytes(in_use)} MiB in use."
             )
+    for segments in trace.memory.segments:
+        yield from _free(segments)
+
+
+def _free(segments: Segments) -> Iterator[str]:
+    """What lies idle in a snapshot, where that is much."""
+    free, reserved = segments.inactive_bytes, segments.reserved_bytes
+    if free >= max(OVERHANG_BYTES, reserved * FREE):
+        back = mebibytes(free - segments.inactive_split_bytes)
+        yield (
+            f"Free when the snapshot was taken: {mebibytes(free)} of {mebibytes(reserved)} MiB reserved on device"
+            f" {shown(segments.device)}, in blocks of at most {mebibytes(segments.largest_free_bytes)} MiB;"
+            f" torch.cuda.empty_cache() could give back {back} MiB of it."
+        )
 
 
 def _held(series: MemorySeries) -> Iterator[str]:
