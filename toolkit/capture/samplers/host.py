@@ -15,6 +15,8 @@ from toolkit.capture.samplers.process_tree import ProcessTree, Used
 from toolkit.capture.samplers.rapl import Rapl
 
 SLOW_EVERY_S = 1.0
+# The kernel walks all pages of the worker for its proportional memory: that may take this share of the time.
+MOST_OF_TIME = 1 / 500
 
 
 class HostSampler:
@@ -28,7 +30,7 @@ class HostSampler:
         self._group, self._rapl = group or Group(), rapl or Rapl()
         self._before: tuple[float, float] | None = None
         self._group_before: tuple[int, int] | None = None
-        self._slow_at = -SLOW_EVERY_S
+        self._slow_due = self._pages_due = 0.0
         self._refused: set[str] = set()
         if self._group.use().memory_bytes is None:
             record.unavailable(self.source, None, "cgroup_memory", "the control group does not tell")
@@ -37,7 +39,7 @@ class HostSampler:
         psutil.cpu_percent()
 
     def sample(self) -> None:
-        """Writes one reading of each, once a second of what is slow to read; a process that ended is left out."""
+        """Writes one reading of each, more seldom of what is slow to read; a process that ended is left out."""
         now = time.monotonic()
         self._tree.find_children()
         self._sample_tree(now)
@@ -46,9 +48,13 @@ class HostSampler:
         self._write("machine_memory_available", psutil.virtual_memory().available, "B")
         for metric, millijoules in self._rapl.energy_mj():
             self._write(metric, millijoules, "mJ")
-        if now - self._slow_at >= SLOW_EVERY_S:
-            self._slow_at = now
+        if now >= self._slow_due:
+            self._slow_due = now + SLOW_EVERY_S
             self._sample_slow()
+        if now >= self._pages_due:
+            self._told("pss", self._tree.summed, process_tree.proportional, "B")
+            after = time.monotonic()
+            self._pages_due = after + max((after - now) / MOST_OF_TIME, SLOW_EVERY_S)
 
     def _sample_tree(self, now: float) -> None:
         rss = self._tree.summed(process_tree.resident).get("rss")
@@ -64,7 +70,6 @@ class HostSampler:
         self._before = (cpu_seconds, now)
 
     def _sample_slow(self) -> None:
-        self._told("pss", self._tree.summed, process_tree.proportional, "B")
         self._told("disk", self._tree.used, process_tree.disk, "B")
         self._told("switches", self._tree.used, process_tree.switches, "switches")
         limits = self._group.limits()

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import psutil
 
-# Listing all processes to find children costs milliseconds; reading known ones costs microseconds.
 FIND_CHILDREN_EVERY_S = 1.0
 SWITCHES = ("voluntary_ctxt_switches", "nonvoluntary_ctxt_switches")
 KIB = 1024
@@ -29,9 +28,13 @@ class ProcessTree:
         """Looks for new ones, once a second at most."""
         now = time.monotonic()
         if now - self._found_at >= FIND_CHILDREN_EVERY_S:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                self._tree = [self._root, *self._root.children(recursive=True)]
-                self._found_at = now
+            self._found_at = now
+            known = {process.pid: process for process in self._tree}
+            self._tree = [self._root]
+            for process in self._tree:
+                for pid in _children(process):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        self._tree.append(known.get(pid) or psutil.Process(pid))
 
     def summed(self, read: Callable[[psutil.Process], Used]) -> Used:
         """The sum over those that live; empty where none does, or all wait to be reaped."""
@@ -51,6 +54,19 @@ class ProcessTree:
                     self._used[process, name] = value
                     names.add(name)
         return {name: sum(value for (_, key), value in self._used.items() if key == name) for name in names}
+
+
+def _children(process: psutil.Process) -> list[int]:
+    """Ids; where the kernel keeps no such list, by listing all processes, which costs milliseconds."""
+    try:
+        lists = [file.read_text(encoding="ascii") for file in Path(f"/proc/{process.pid}/task").glob("*/children")]
+    except GONE:
+        return []
+    if lists:
+        return [int(pid) for text in lists for pid in text.split()]
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return [child.pid for child in process.children()]
+    return []
 
 
 def cpu_s(process: psutil.Process) -> Used:
