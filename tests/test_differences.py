@@ -18,6 +18,7 @@ from toolkit.capture import description
 from toolkit.capture.description import Layer, Section, Window
 from toolkit.capture.workloads.tensors import LOOKED_AT, spacing, statistics
 from toolkit.errors import HwprofError
+from toolkit.reports import shipped
 from toolkit.reports.differences import report
 from toolkit.spec import RunSpec
 
@@ -224,6 +225,40 @@ def test_a_description_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
             read(path)
 
 
+def test_a_comparison_without_differences_says_so() -> None:
+    """In a line, with all that is the same, and no empty table."""
+    one = told([norm("a")], {"loss": {"reduction": "mean"}})
+    text = drawn(report([compare(one, one)]), 200)
+    assert "PyTorch resnet50 as-shipped and PyTorch resnet50 as-shipped: 0 differences" in text
+    assert "loss: reduction; batch norm (1): epsilon, momentum" in text
+    assert "─" not in text
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (RunSpec(framework="jax", model="resnet50"), "figures of keras.applications.ResNet50 with JAX's own defaults"),
+        (RunSpec(model="resnet18"), "figures of torchvision.models.resnet18 with PyTorch's own defaults"),
+        (RunSpec(framework="tf", model="cifar_cnn"), "figures of cifar_cnn as hwprof writes it with TensorFlow's"),
+    ],
+)
+def test_reports_of_as_shipped_runs_say_whose_defaults_they_are_of(spec: RunSpec, said: str) -> None:
+    """Which zoo's model, whose defaults, and what lists the differences."""
+    told_of = shipped.sentence(spec)
+    assert said in told_of
+    assert f"`hwprof differences {spec.model}`" in told_of
+
+
+def test_a_run_without_a_description_says_so(tmp_path: Path) -> None:
+    """A run of an older hwprof is named, and the remedy."""
+    folder = tmp_path / "20260101-000000-torch-resnet50-cpu-train-0000"
+    folder.mkdir()
+    (folder / "spec.json").write_text(RunSpec().as_json())
+    done = hwprof("differences", "last", folder.name, "--runs", tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"hwprof: The run {folder.name} holds no description.json")
+
+
 def test_the_report_s_names_do_nothing_to_a_terminal() -> None:
     """A layer's name comes from a file: markup and escapes in it are text."""
     line = drawn(report([compare(told([norm("[red]\x1b[31m")]), told([norm("b", epsilon=1.0)]))]), 200)
@@ -312,10 +347,11 @@ def test_what_keras_does_inside_the_network_is_found() -> None:
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("model", ["resnet18", "mobilenet_v2"])
-def test_matched_models_differ_in_nothing_but_how_they_are_run(model: str) -> None:
+@pytest.mark.parametrize(("model", "precision"), [("resnet18", "fp64"), ("mobilenet_v2", "bf16")])
+def test_matched_models_differ_in_nothing_but_how_they_are_run(model: str, precision: str) -> None:
     """What the mode does not equalise is how a framework compiles and how it brings its batches."""
-    for found in differences(model, "--frameworks", "torch,tf,jax", "--set", "mode=matched", "--set", "loop=auto"):
+    settings = ("--set", "mode=matched", "--set", f"precision={precision}")
+    for found in differences(model, "--frameworks", "torch,tf,jax", *settings):
         assert {each["part"] for each in found} <= {"execution", "input pipeline", "workload"}
         assert [each["what"] for each in found if each["part"] in ("execution", "workload")] in (
             ["compiled"], ["loop", "compiled"],

@@ -52,6 +52,14 @@ def test_a_run_folder_is_whole(finished: Path) -> None:
     assert not list(finished.glob(".*"))
 
 
+def test_a_run_can_be_compared_later(finished: Path) -> None:
+    """Both passes describe what they ran, and alike: a run held to itself differs in nothing."""
+    shown = json.loads(hwprof("differences", finished.name, "last", "--runs", finished.parent, "--json").stdout)
+    assert [(each["differences"], each["framework_a"]) for each in shown] == [([], runs.spec_of(finished).framework)]
+    passes = [json.loads((finished / "raw" / name / "description.json").read_text()) for name in ("time", "profile")]
+    assert passes[0] == passes[1]
+
+
 def test_every_report_says_where_it_ran(finished: Path) -> None:
     """run.json, summary.json, terminal and TensorBoard agree on the runtime, and name the lock by its hash."""
     asked = json.loads((finished / "spec.json").read_text())["runtime"]

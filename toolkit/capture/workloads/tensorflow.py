@@ -91,8 +91,7 @@ class TensorFlowWorkload:
             | {"cuda": built.get("cuda_version"), "cudnn": built.get("cudnn_version")},
             "device": self._device,
             "device_name": _gpu_name() if self._device == "cuda" else None,
-            # TensorFlow answers 0 where it takes as many as the process may use.
-            "threads": tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0)),
+            "threads": _threads(),
             **keras_parts.model_facts(self._spec, self.model),
             "train_samples": self._data.train.samples,
             "validation_samples": self._data.validation.samples,
@@ -262,6 +261,12 @@ class FitWorkload(Fitting, TensorFlowWorkload):
 
     def _tracing_count(self) -> int:
         return self._traced
+
+
+def _threads() -> int:
+    """TensorFlow answers 0 where it takes what the environment says, else as many as the process may use."""
+    told, asked = tf.config.threading.get_intra_op_parallelism_threads(), os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+    return told or (int(asked) if asked.isdecimal() else 0) or len(os.sched_getaffinity(0))
 
 
 def _gpu_name() -> str | None:
