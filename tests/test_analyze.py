@@ -151,12 +151,18 @@ def test_kernels_of_no_known_category_are_listed(cache: Path, tmp_path: Path) ->
 
 
 def test_traces_side_by_side_come_first(cache: Path, tmp_path: Path) -> None:
-    """Several traces begin with one row each, with the verdict."""
+    """Several traces begin with one row each, with the verdict; that several devices are summed up is said."""
     for name in ("a", "b"):
         written(tmp_path, name, trace_of(("gemm", 10, 10)))
-    report = analyze(cache, tmp_path).stdout.splitlines()
-    assert report[0].startswith("Traces, ms")
-    assert [line.split()[:2] for line in report[4:6]] == [["a", "yes"], ["b", "yes"]]
+    report = analyze(cache, tmp_path).stdout
+    lines = report.splitlines()
+    assert lines[0].startswith("Traces, ms")
+    assert [line.split()[:2] for line in lines[4:6]] == [["a", "yes"], ["b", "yes"]]
+    assert "of all devices" not in report
+    two = trace_of(("gemm", 10, 10), ("gemm", 30, 10))
+    two["traceEvents"][2]["args"]["device"] = 1
+    written(tmp_path, "c", two)
+    assert "span, idle: of all devices of the trace together" in analyze(cache, tmp_path).stdout
 
 
 def test_the_json_follows_the_contract(cache: Path, tmp_path: Path) -> None:

@@ -89,6 +89,12 @@ def test_a_rank_that_is_there_twice_is_said(tmp_path: Path) -> None:
     assert "Ranks with several traces: 0" in report
 
 
+def test_strangers_of_unknown_size_are_no_job(tmp_path: Path) -> None:
+    """Every process without a group is rank 0: two of them are not one rank twice."""
+    _, report = analysed(tmp_path, [trace(0, *FAST, world_size=None), trace(0, *SLOW, world_size=None)])
+    assert "Ranks" not in report
+
+
 @pytest.mark.parametrize(
     ("other", "reason"),
     [

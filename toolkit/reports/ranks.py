@@ -16,7 +16,7 @@ def job_sections(jobs: Sequence[Job]) -> Iterable[RenderableType]:
         if len({rank.rank for rank in job.ranks}) > 1:
             yield _table(job)
             yield from _remarks(job)
-        else:
+        elif job.world_size is not None:
             yield from _incomplete(job)
 
 

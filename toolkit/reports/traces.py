@@ -32,6 +32,8 @@ def report(analysis: Analysis) -> RenderableType:
 
 def _overview(traces: Sequence[TraceAnalysis]) -> Table:
     found = table("Traces, ms", "trace", "trusted", "rank", "devices", "span", "idle", "warnings")
+    if any(len(trace.devices) > 1 for trace in traces):
+        found.note = "span, idle: of all devices of the trace together"
     for trace, name in zip(traces, _names(traces), strict=True):
         spans, idles = (sum(getattr(device, what) for device in trace.devices) for what in ("span_ns", "idle_ns"))
         verdict = Text("yes", "green") if trace.trusted else Text("NO", "bold red")
