@@ -80,6 +80,16 @@ def test_a_json_trace_that_is_cut_off_keeps_its_whole_events(tmp_path: Path) -> 
     assert "reach 0.000992 s from the first to the last" in message  # the last launch ends at 992 µs
 
 
+def test_kernels_behind_a_cut_are_not_the_profilers_loss(tmp_path: Path) -> None:
+    """Where all that is left are launches, nothing says that the device was not recorded."""
+    whole = kineto(1)
+    path = write(tmp_path, whole[: whole.index(b"volta")], "cut.pt.trace.json")
+    assert salvaged(path, KERNELS)[0] == 0
+    with connect(cache.stored(path, salvages=True)) as connection:
+        codes = {code for (code,) in connection.execute("SELECT code FROM warnings").fetchall()}
+    assert codes == {"salvaged", "unmatched_launch"}
+
+
 def test_a_gzip_that_is_cut_off_says_how_much_of_it_could_be_read(tmp_path: Path) -> None:
     """Bytes of the file, bytes once inflated, and the byte of the text up to which events are whole."""
     packed = gzip.compress(kineto(20_000), mtime=0)

@@ -65,7 +65,7 @@ def read(path: Path, *, trace: int, pass_name: str | None, store: StoreWriter, r
         intake.take(piece)
     if array.whole:
         intake.check(path, array.metadata, base_ns)
-    intake.finish(path, array.metadata)
+    intake.finish(path, array.metadata, whole=array.whole)
 
 
 def _base_ns(path: Path, reading: Reading) -> int:
@@ -131,8 +131,8 @@ class _Intake:
             problem = f"{path} holds {self._events} events, but none that PyTorch's profiler writes."
             raise HwprofError(problem, remedy="Give a trace that torch.profiler exported.")
 
-    def finish(self, path: Path, metadata: Mapping[str, Any]) -> None:
-        """Appends the rows of `traces` and `warnings`."""
+    def finish(self, path: Path, metadata: Mapping[str, Any], *, whole: bool) -> None:
+        """Appends the rows of `traces` and `warnings`; of a part, what it lacks is not the profiler's fault."""
         job, properties = metadata.get("distributedInfo"), metadata.get("deviceProperties")
         row = {
             "path": self._store.relative(path),
@@ -145,12 +145,10 @@ class _Intake:
         }
         keys = {"trace": self._trace, "pass_name": self._pass_name}
         self._store.append_rows("traces", [keys | row])
+        kinds = dict(zip(KINDS, self._kinds.tolist(), strict=False))
         found = chain(
             kineto_trust.dropped_events(metadata),
-            kineto_trust.missing_kernels(
-                dict(zip(KINDS, self._kinds.tolist(), strict=False)),
-                device_memory=self._device_memory,
-            ),
+            kineto_trust.missing_kernels(kinds, device_memory=self._device_memory) if whole else (),
             self._causality.findings(),
             kineto_trust.left_out(self._left_out),
             [kineto_trust.not_analysed(int(self._kinds[FOREIGN]), self._foreign), kineto_trust.no_events(self._events)],
