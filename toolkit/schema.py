@@ -33,7 +33,9 @@ TABLES: dict[str, tuple[Column, ...]] = {
         PASS,
         Column("path", "VARCHAR", "the file, relative to the run folder where it lies inside"),
         Column(
-            "format", "VARCHAR", "kineto, xplane, torch_memory_snapshot, pyspy_chrometrace, speedscope, nvidia_smi_csv"
+            "format",
+            "VARCHAR",
+            "kineto, xplane, torch_memory_snapshot, pyspy_chrometrace, speedscope, jax_memory_profile, nvidia_smi_csv",
         ),
         Column("rank", "INTEGER", "rank in a distributed job; NULL where the trace does not tell"),
         Column("world_size", "INTEGER", "ranks in the job; NULL where the trace does not tell"),
@@ -166,10 +168,13 @@ TABLES: dict[str, tuple[Column, ...]] = {
         TRACE,
         PASS,
         Column("device", "VARCHAR", "number of the GPU, as text"),
-        Column("address", "BIGINT", "address of a block that was active when the snapshot was taken"),
+        Column(
+            "address", "BIGINT", "address of a block that was active when the snapshot was taken; NULL where not told"
+        ),
         Column("bytes", "BIGINT", "its size in its segment"),
         Column("requested_bytes", "BIGINT", "what was asked for; NULL where not told"),
         Column("frame", "VARCHAR", "Python function (file:line) that asked for it, the user's own where told"),
+        Column("count", "BIGINT", "blocks that the row stands for, as JAX counts them; NULL for one"),
     ),
     "marks": (
         PASS,

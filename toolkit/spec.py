@@ -122,7 +122,8 @@ class RunSpec:
     passes: tuple[str, ...] = _option(PASSES, "time: unprofiled; profile: under the native profiler", choices=PASSES)
     profile_steps: int = _option(20, "training steps under the profiler, from the first of epoch 1", least=1)
     profile_memory: bool = _option(
-        default=True, doc="record allocator events in the trace (torch; tf always does, jax never)"
+        default=True,
+        doc="record allocator events in the trace (torch; tf always does); jax: what is alive at the window's end",
     )
     profile_shapes: bool = _option(default=False, doc="record operator input shapes in the trace (torch)")
     profile_stacks: bool = _option(default=False, doc="record Python stacks in the trace")

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from random import Random
 
-IMPORTERS = ("kineto", "xplane", "torch_snapshot", "pyspy", "speedscope", "nvidia_smi")
+IMPORTERS = ("kineto", "xplane", "torch_snapshot", "pyspy", "speedscope", "jax_memory", "nvidia_smi")
 REPO = Path(__file__).parents[2]
 FOLDER = REPO / ".fuzz"
 # A crash ends its process; the next one goes on from the corpus.

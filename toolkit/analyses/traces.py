@@ -114,6 +114,15 @@ class Segments(Struct, frozen=True, kw_only=True):
     inactive_split_share: float | None
 
 
+class Live(Struct, frozen=True, kw_only=True):
+    """What one Python function had made that was alive when a JAX memory profile was taken, by live_blocks.sql."""
+
+    device: str | None
+    frame: str | None
+    blocks: int
+    bytes: int
+
+
 class Memory(Struct, frozen=True, kw_only=True):
     """Memory as the trace tells it; `allocated_by` are those that asked for most bytes while it was recorded."""
 
@@ -121,6 +130,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     allocators: list[Allocator]
     allocated_by: list[AllocatedBy]
     segments: list[Segments]
+    live: list[Live]
 
 
 class Readings(Struct, frozen=True, kw_only=True):
@@ -180,7 +190,7 @@ T = TypeVar("T", bound=_OfTrace)
 
 def analyse(connection: duckdb.DuckDBPyConnection) -> list[TraceAnalysis]:
     """Every trace of a store. Raises AssertionError where parts do not make up their whole."""
-    by_trace = ("kernels", "annotations", "stacks", "allocations", "segments", "trace_readings")
+    by_trace = ("kernels", "annotations", "stacks", "allocations", "segments", "live_blocks", "trace_readings")
     rows = {name: _rows(connection, name) for name in by_trace}
     told = _of(cautions(connection))
     devices, streams = _of(_devices(connection)), _of(stream_idle(connection))
@@ -212,6 +222,7 @@ def analyse(connection: duckdb.DuckDBPyConnection) -> list[TraceAnalysis]:
                 allocators=convert(rows["allocations"][trace], list[Allocator]),
                 allocated_by=asked[trace][:TOP_OPERATORS],
                 segments=convert(rows["segments"][trace], list[Segments]),
+                live=convert(rows["live_blocks"][trace], list[Live]),
             ),
             readings=convert(rows["trace_readings"][trace], list[Readings]),
         )

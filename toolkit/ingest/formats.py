@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from toolkit.errors import HwprofError
-from toolkit.ingest import kineto, nvidia_smi, pyspy, speedscope, torch_snapshot, xplane
+from toolkit.ingest import jax_memory, kineto, nvidia_smi, pyspy, speedscope, torch_snapshot, xplane
 from toolkit.ingest.inflate import GZIP_MAGIC, head
 from toolkit.ingest.reading import WHOLE, Reading
 from toolkit.ingest.store import StoreWriter
@@ -38,7 +38,7 @@ class Importer(Protocol):
 
 
 # py-spy's traces may be in an object with traceEvents, which is Kineto's as far as its first bytes tell.
-IMPORTERS: tuple[Importer, ...] = (pyspy, kineto, xplane, speedscope, torch_snapshot, nvidia_smi)
+IMPORTERS: tuple[Importer, ...] = (pyspy, kineto, xplane, speedscope, torch_snapshot, jax_memory, nvidia_smi)
 
 
 NAMES = ", ".join(importer.FORMAT for importer in IMPORTERS)

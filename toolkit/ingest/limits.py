@@ -42,6 +42,7 @@ PICKLE_BYTES = Limit("HWPROF_MAX_PICKLE_BYTES", 128 * MIB, "bytes of an allocato
 PICKLE_MEMORY_BYTES = Limit("HWPROF_MAX_PICKLE_MEMORY", 384 * MIB, "bytes of memory that a snapshot's objects take")
 SNAPSHOT_ROWS = Limit("HWPROF_MAX_SNAPSHOT_ROWS", 1 << 22, "segments, blocks and events of an allocator snapshot")
 SPEEDSCOPE_BYTES = Limit("HWPROF_MAX_SPEEDSCOPE_BYTES", 96 * MIB, "bytes of a speedscope file, once inflated")
+PPROF_BYTES = Limit("HWPROF_MAX_PPROF_BYTES", 8 * MIB, "bytes of a JAX memory profile, once inflated")
 STACKS = Limit("HWPROF_MAX_STACKS", 1 << 18, "places in the call trees of a speedscope file, and frames that it names")
 OPEN_FRAMES = Limit("HWPROF_MAX_OPEN_FRAMES", 1 << 18, "threads and frames open at once, of a py-spy trace")
 OPEN_BYTES = Limit("HWPROF_MAX_OPEN_BYTES", 128 * MIB, "bytes of names of threads and open frames, of a py-spy trace")
@@ -57,6 +58,6 @@ ANALYSIS_DISK = Limit(
 
 ALL = (
     INFLATED_BYTES, EVENT_BYTES, MEMBER_BYTES, NESTING, PICKLE_BYTES, PICKLE_MEMORY_BYTES, SNAPSHOT_ROWS,
-    SPEEDSCOPE_BYTES, STACKS, OPEN_FRAMES, OPEN_BYTES, XPLANE_BYTES, TABLE_LINE_BYTES, TABLE_DEVICES, ANALYSIS_MEMORY,
-    ANALYSIS_DISK,
+    SPEEDSCOPE_BYTES, PPROF_BYTES, STACKS, OPEN_FRAMES, OPEN_BYTES, XPLANE_BYTES, TABLE_LINE_BYTES, TABLE_DEVICES,
+    ANALYSIS_MEMORY, ANALYSIS_DISK,
 )  # fmt: skip

@@ -8,7 +8,12 @@ from toolkit.ingest import formats, place, place_stacks, pyspy, records
 from toolkit.ingest.store import StoreWriter
 from toolkit.spec import PASSES
 
-TRACE_PATTERNS = ("trace/*.pt.trace.json*", "trace/plugins/profile/*/*.xplane.pb", "trace/memory_snapshot.pickle")
+TRACE_PATTERNS = (
+    "trace/*.pt.trace.json*",
+    "trace/plugins/profile/*/*.xplane.pb",
+    "trace/memory_snapshot.pickle",
+    "trace/memory.prof",
+)
 STACKS = "pyspy.json"
 RECORDS = ("worker.jsonl", "samplers.jsonl", "gpu.jsonl")
 
@@ -48,5 +53,5 @@ def _stacks(path: Path, trace: int, pass_name: str, store: StoreWriter) -> bool:
 
 
 def native_traces(raw: Path) -> list[Path]:
-    """The native profiler's files of one pass, oldest name first."""
-    return sorted(path for pattern in TRACE_PATTERNS for path in raw.glob(pattern))
+    """The native profiler's files of one pass, oldest name first; then what it told of memory apart from them."""
+    return [path for pattern in TRACE_PATTERNS for path in sorted(raw.glob(pattern))]

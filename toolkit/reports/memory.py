@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from rich.table import Table
 
 from toolkit.analyses.memory import MemoryHolder, MemorySeries
-from toolkit.analyses.traces import Allocator, Memory, Segments
+from toolkit.analyses.traces import Allocator, Live, Memory, Segments
 from toolkit.reports.tables import (
     Cropped,
     Sparkline,
@@ -38,6 +38,8 @@ def memory_tables(memory: Memory) -> Iterable[Table]:
         yield from _asked_for(memory)
     if memory.segments:
         yield _segments(memory.segments)
+    if memory.live:
+        yield _live(memory.live)
 
 
 def _over_time(series: Sequence[MemorySeries]) -> Table:
@@ -135,6 +137,21 @@ def _asked_for(memory: Memory) -> Iterable[Table]:
     if memory.segments and any(one.asked_by is None for one in own):
         found.note = "not told: asked for without a Python frame, as by autograd's own threads"
     yield found
+
+
+def _live(live: Sequence[Live]) -> Table:
+    """The largest, and the rest in one row."""
+    whole = sum(one.bytes for one in live)
+    found = table("Alive when the profile was taken, MiB", "made by", "device", "buffers", "bytes", "share of all")
+    for one in live[:SHOWN_HOLDERS]:
+        name, of_all = Cropped(short_frame(one.frame or "not told")), bar(share(one.bytes, whole))
+        found.add_row(name, shown(one.device or "–"), f"{one.blocks:,}", mebibytes(one.bytes), of_all)
+    if rest := live[SHOWN_HOLDERS:]:
+        size = sum(one.bytes for one in rest)
+        found.add_row("the rest", "", f"{sum(one.blocks for one in rest):,}", mebibytes(size), bar(share(size, whole)))
+    found.add_section()
+    found.add_row("all", "", f"{sum(one.blocks for one in live):,}", mebibytes(whole), "", style="bold")
+    return found
 
 
 def _segments(segments: Sequence[Segments]) -> Table:

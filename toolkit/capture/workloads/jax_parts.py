@@ -24,6 +24,8 @@ from toolkit.spec import RunSpec
 Batch = tuple[NDArray[np.float32], NDArray[np.int32]]
 
 HOST_TRACER_LEVEL = 2
+# What is alive at the window's end, by Python stack.
+MEMORY_PROFILE = "memory.prof"
 COMPILED = "/jax/core/compile/backend_compile_duration"
 # Names of XLA's own threads for computation, as the kernel cuts them off.
 POOL = "tf_XLAEigen"
@@ -150,6 +152,8 @@ def profiler(spec: RunSpec, folder: Path) -> StepProfiler:
 
     def stop() -> None:
         jax.profiler.stop_trace()
+        if spec.profile_memory:
+            jax.profiler.save_device_memory_profile(folder / MEMORY_PROFILE)
         # The same events once more, as JSON and cut off at a million.
         for path in folder.glob("plugins/profile/*/*.trace.json.gz"):
             path.unlink()
