@@ -1,7 +1,7 @@
 """Energy against scripted true power: through NVML's bindings, the sampler, its record, ingest and analysis."""
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from tests.power_loads import LOADS, Load, burst, square
 from tests.test_analyses import store
 from tests.test_cli import hwprof
 from toolkit.analyses import power_sensors, runner
+from toolkit.analyses.category_energy import category_energies
 from toolkit.analyses.efficiency import efficiencies
 from toolkit.analyses.energy import Energy, energies
 from toolkit.analyses.power_sensors import sensor_of
@@ -47,16 +48,23 @@ def marks(*spans: tuple[int, int], **more: Any) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def sampled(
-    driver: Path, folder: Path, script: str, rows: list[dict[str, Any]], seconds: float = 34
+def sampled(  # noqa: PLR0913 - what is played, and what is recorded beside it
+    driver: Path,
+    folder: Path,
+    script: str,
+    rows: list[dict[str, Any]],
+    *,
+    seconds: float = 34,
+    slices: Sequence[dict[str, Any]] = (),
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """The store of a script that was sampled for so long, with these marks."""
+    """The store of a script that was sampled for so long, with these marks and slices."""
     play(driver, folder, script, seconds=seconds)
     kept = folder / "store"
     kept.mkdir()
     with StoreWriter(kept) as writer:
         records.read(folder / "gpu.jsonl", pass_name="time", store=writer)
         writer.append_rows("marks", rows)
+        writer.append_rows("slices", slices)
     with connect(kept) as connection:
         yield connection
 
@@ -244,6 +252,59 @@ def test_a_sensor_is_found_by_chip_driver_and_metric(
 def test_a_sensor_that_follows_logarithmically_measures_no_energy() -> None:
     """Maxwell's readings are no means of any window, and that is the reason."""
     assert "logarithmically" in str(sensor_of("power", "GeForce GTX 980", "maxwell", "535", None))
+
+
+# Category -> (ms, W) of what is repeated, with nothing running at the end.
+MIXTURE = {"gemm": (227, 520), "elementwise": (171, 260), "idle": (113, 110)}
+
+
+def kernels(until_ms: int, parts: dict[str, tuple[int, int]]) -> list[dict[str, Any]]:
+    """One kernel a part, over and over, from 3 s on."""
+    found, at = [], 3_000
+    while at < until_ms:
+        for category, (lasting, _) in parts.items():
+            row = {"pass_name": "time", "trace": 0, "kind": "kernel", "name": "k", "device": "0", "category": category}
+            found += [row | {"ts_ns": EPOCH_NS + at * MS, "dur_ns": lasting * MS}] * (category != "idle")
+            at += lasting
+    return found
+
+
+def levels(parts: dict[str, tuple[int, int]]) -> tuple[Load, float]:
+    """Their power, beginning 3 s after the script does."""
+    points, at = [], 0.0
+    for lasting, watts in parts.values():
+        points += [(at + 0.001 * (at > 0), float(watts)), (at + lasting, float(watts))]
+        at += lasting
+    shift = 3_000 % at
+    return Load(tuple(points), at), shift
+
+
+@pytest.mark.parametrize("gpu", ["NVIDIA GeForce RTX 4090", "NVIDIA H200", "NVIDIA A100-PCIE-40GB"])
+def test_categories_have_the_energy_of_their_kernels(gpu: str, driver: Path, tmp_path: Path) -> None:
+    """From values that each mix several: the scripted power times the time that each ran lies within the interval."""
+    load, shift = levels(MIXTURE)
+    script = f"origin {EPOCH_NS + round(shift * MS)}\ngpu {gpu}\n{GPUS[gpu]}{load.script}"
+    slices = kernels(58_000, MIXTURE)
+    with sampled(driver, tmp_path, script, marks((3_000, 60_000)), seconds=60, slices=slices) as connection:
+        found = {one.category: one for one in category_energies(connection)}
+    assert found.keys() == MIXTURE.keys()
+    for category, (_, watts) in MIXTURE.items():
+        one = found[category]
+        assert one.reason is None, one
+        true = watts * one.ns / MS
+        assert one.least_mj - 0.03 * true <= true <= one.most_mj + 0.03 * true
+
+
+def test_a_mixture_that_is_always_the_same_tells_no_category(driver: Path, tmp_path: Path) -> None:
+    """Kernels far shorter than a window, in turn: the power of one cannot be told from another's, and that is said."""
+    short = {"gemm": (2, 500), "elementwise": (3, 200), "idle": (5, 100)}
+    load, _ = levels(short)
+    script = f"origin {EPOCH_NS}\ngpu NVIDIA H200\n{GPUS['NVIDIA H200']}{load.script}"
+    slices = kernels(28_000, short)
+    with sampled(driver, tmp_path, script, marks((3_000, 30_000)), seconds=30, slices=slices) as connection:
+        found = category_energies(connection)
+    assert {one.category for one in found} == short.keys()
+    assert all(one.mj is None and one.reason for one in found)
 
 
 @pytest.mark.e2e

@@ -53,7 +53,9 @@ class Energy(Struct, frozen=True, kw_only=True):
     disagreement: float | None
 
 
-class _Gpu(NamedTuple):
+class Gpu(NamedTuple):
+    """A GPU of a pass, or what else has a counter of energy; `most_mw` is the most power that it can draw."""
+
     pass_name: str
     device: str
     name: str
@@ -73,7 +75,7 @@ def energies(connection: duckdb.DuckDBPyConnection) -> list[Energy]:
     """Of every GPU and every window of its pass, those that no sensor resolves too, with the reason."""
     rows = runner.run(connection, "energy_windows")
     found = []
-    for read, sources in ((_of_gpu, _gpus(connection)), (_of_zone, _zones(connection))):
+    for read, sources in ((_of_gpu, gpus_of(connection)), (_of_zone, _zones(connection))):
         for source in sources:
             mine = _grouped(row for row in rows if row["pass_name"] == source.pass_name)
             if mine:
@@ -81,17 +83,18 @@ def energies(connection: duckdb.DuckDBPyConnection) -> list[Energy]:
     return found
 
 
-def _gpus(connection: duckdb.DuckDBPyConnection) -> list[_Gpu]:
+def gpus_of(connection: duckdb.DuckDBPyConnection) -> list[Gpu]:
+    """Of every pass."""
     query = """
         SELECT pass_name, device, name, architecture, driver, greatest(coalesce(power_limit_mw, 0), coalesce((
             SELECT max(value) * CASE WHEN power_limit_mw IS NULL THEN $1 ELSE 1 END FROM counters
             WHERE counters.pass_name = gpus.pass_name AND counters.device = gpus.device AND metric = ANY($2)
         ), 0)) FROM gpus ORDER BY pass_name, device
     """
-    return [_Gpu(*row) for row in connection.execute(query, [NO_LIMIT, list(METRICS)]).fetchall()]
+    return [Gpu(*row) for row in connection.execute(query, [NO_LIMIT, list(METRICS)]).fetchall()]
 
 
-def _zones(connection: duckdb.DuckDBPyConnection) -> list[_Gpu]:
+def _zones(connection: duckdb.DuckDBPyConnection) -> list[Gpu]:
     """RAPL's counters, which tell no limit: twice the steepest that they rose."""
     query = """
         WITH rises AS (
@@ -102,7 +105,7 @@ def _zones(connection: duckdb.DuckDBPyConnection) -> list[_Gpu]:
         SELECT pass_name, metric, metric, NULL, '', $1 * max(milliwatts) FROM rises
         GROUP BY pass_name, metric HAVING max(milliwatts) > 0 ORDER BY pass_name, metric
     """
-    return [_Gpu(*row) for row in connection.execute(query, [NO_LIMIT]).fetchall()]
+    return [Gpu(*row) for row in connection.execute(query, [NO_LIMIT]).fetchall()]
 
 
 def _grouped(rows: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -114,7 +117,7 @@ def _grouped(rows: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     return list(groups.values())
 
 
-def _of_gpu(connection: duckdb.DuckDBPyConnection, gpu: _Gpu, groups: list[list[dict[str, Any]]]) -> list[Energy]:
+def _of_gpu(connection: duckdb.DuckDBPyConnection, gpu: Gpu, groups: list[list[dict[str, Any]]]) -> list[Energy]:
     starts, ends = _spans([row for group in groups for row in group])
     windows = Windows(starts, ends, first=np.cumsum([0, *(len(group) for group in groups)])[:-1])
     steps = tuple(map(np.sort, _spans([row for group in groups for row in group if row["kind"] == "step"])))
@@ -132,10 +135,10 @@ def _of_gpu(connection: duckdb.DuckDBPyConnection, gpu: _Gpu, groups: list[list[
     ]
 
 
-def _of_zone(connection: duckdb.DuckDBPyConnection, zone: _Gpu, groups: list[list[dict[str, Any]]]) -> list[Energy]:
+def _of_zone(connection: duckdb.DuckDBPyConnection, zone: Gpu, groups: list[list[dict[str, Any]]]) -> list[Energy]:
     starts, ends = _spans([row for group in groups for row in group])
     windows = Windows(starts, ends, first=np.cumsum([0, *(len(group) for group in groups)])[:-1])
-    polls = _polls(connection, zone, zone.device, int(starts.min()))
+    polls = polls_of(connection, zone, zone.device, int(starts.min()))
     curve = "there are no readings" if polls is None else power_curves.of_counter(polls, RAPL_UPDATE_NS)
     counter, no_sensor = _told(curve, None, windows), _told("RAPL has a counter alone", None, windows)
     return [_energy(zone, group, _at(counter, place), [_at(no_sensor, place)]) for place, group in enumerate(groups)]
@@ -165,27 +168,27 @@ def _at(told: _Told, place: int) -> _Figure:
     return _Figure(float(figures.mj[place]), float(figures.bound_mj[place]), figures.reasons[place], told.sensor)
 
 
-def _counter(connection: duckdb.DuckDBPyConnection, gpu: _Gpu, since_ns: int) -> Curve | str:
-    polls = _polls(connection, gpu, "energy", since_ns)
+def _counter(connection: duckdb.DuckDBPyConnection, gpu: Gpu, since_ns: int) -> Curve | str:
+    polls = polls_of(connection, gpu, "energy", since_ns)
     if polls is None:
         return "there is no energy counter"
     return power_curves.of_counter(polls, _update_ns(connection, gpu, "energy"))
 
 
 def _power(
-    connection: duckdb.DuckDBPyConnection, gpu: _Gpu, metric: str, since_ns: int
+    connection: duckdb.DuckDBPyConnection, gpu: Gpu, metric: str, since_ns: int
 ) -> tuple[Curve | str, Sensor | None]:
-    polls = _polls(connection, gpu, metric, since_ns)
+    polls = polls_of(connection, gpu, metric, since_ns)
     if polls is None:
         return "there are no readings of power", None
-    sensor = sensor_of(metric, gpu.name, gpu.architecture, gpu.driver, _update_ns(connection, gpu, metric))
+    sensor = sensor_of_gpu(connection, gpu, metric)
     if isinstance(sensor, str):
         return sensor, None
     return power_curves.of_power(polls, sensor), sensor
 
 
-def _polls(connection: duckdb.DuckDBPyConnection, gpu: _Gpu, metric: str, since_ns: int) -> Polls | None:
-    """All readings; before `since_ns` there were more of them, to find the sensor's period."""
+def polls_of(connection: duckdb.DuckDBPyConnection, gpu: Gpu, metric: str, since_ns: int) -> Polls | None:
+    """All readings; before `since_ns` there were more of them, to find the sensor's period. None: there are none."""
     query = """
         SELECT ts_ns, value FROM counters
         WHERE source IN ('nvml', 'host') AND pass_name = ? AND coalesce(device, metric) = ? AND metric = ?
@@ -199,13 +202,18 @@ def _polls(connection: duckdb.DuckDBPyConnection, gpu: _Gpu, metric: str, since_
     return Polls(read_at, np.asarray(columns["value"], np.float64), float(np.median(gaps)), gpu.most_mw)
 
 
-def _update_ns(connection: duckdb.DuckDBPyConnection, gpu: _Gpu, metric: str) -> int | None:
+def sensor_of_gpu(connection: duckdb.DuckDBPyConnection, gpu: Gpu, metric: str) -> Sensor | str:
+    """The sensor of `metric`; a reason where it measures no energy."""
+    return sensor_of(metric, gpu.name, gpu.architecture, gpu.driver, _update_ns(connection, gpu, metric))
+
+
+def _update_ns(connection: duckdb.DuckDBPyConnection, gpu: Gpu, metric: str) -> int | None:
     query = "SELECT update_ns FROM sensors WHERE pass_name = ? AND device = ? AND metric = ?"
     found = connection.execute(query, [gpu.pass_name, gpu.device, metric]).fetchone()
     return found[0] if found else None
 
 
-def _energy(gpu: _Gpu, group: list[dict[str, Any]], counter: _Figure, sensors: list[_Figure]) -> Energy:
+def _energy(gpu: Gpu, group: list[dict[str, Any]], counter: _Figure, sensors: list[_Figure]) -> Energy:
     """The sensor that bounds this window's energy best stands for the integral; the first one where none tells."""
     telling = [figure for figure in sensors if not figure.reason]
     integral = min(telling, key=lambda figure: figure.bound_mj, default=_nearest(sensors))

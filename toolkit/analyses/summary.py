@@ -8,6 +8,7 @@ from msgspec import Meta, Struct, convert
 
 from toolkit.analyses import runner
 from toolkit.analyses.allocator_memory import AllocatorMemory, allocator_memory
+from toolkit.analyses.category_energy import CategoryEnergy, category_energies
 from toolkit.analyses.cautions import Alignment, Caution, cautions
 from toolkit.analyses.efficiency import Efficiency, efficiencies
 from toolkit.analyses.energy import Energy, energies
@@ -194,6 +195,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     idle_power: list[IdlePower]
     energy: list[Energy]
     efficiency: list[Efficiency]
+    category_energy: list[CategoryEnergy]
     throttling: list[Throttling]
     unavailable: list[Unavailable]
     alignment: list[Alignment]
@@ -232,6 +234,7 @@ def summarise(
         idle_power=_rows(connection, "idle_power", IdlePower),
         energy=[entry for entry in energy if entry.kind != "step"],
         efficiency=efficiencies(connection, energy, batch),
+        category_energy=category_energies(connection),
         throttling=_rows(connection, "throttling", Throttling),
         unavailable=_rows(connection, "unavailable", Unavailable),
         alignment=_rows(connection, "alignment", Alignment),

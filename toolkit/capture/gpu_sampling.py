@@ -20,7 +20,7 @@ from toolkit.clock import NS_PER_S
 
 # Polled where the period is not found, and no less often where it seems longer than the 100 ms of most sensors: a GPU
 # at rest may draw the same for several of them. No more often than LEAST_POLL_NS in any case.
-USUAL_POLL_NS = 50_000_000
+USUAL_POLL_NS = 47_000_000
 LEAST_POLL_NS = 5_000_000
 SLOW_EVERY_S = 1.0
 # Buffers of the driver hold seconds.
@@ -52,7 +52,8 @@ def find_poll(sampler: GpuSampler, record: Appender, wait: Callable[[int], None]
     for (device, metric), period in periods.items():
         record.write("sensor", device, metric, period, found.reads[device, metric])
     shortest = min((period for (_, metric), period in periods.items() if period and metric != "energy"), default=None)
-    return USUAL_POLL_NS if shortest is None else min(max(shortest // 2, LEAST_POLL_NS), USUAL_POLL_NS)
+    # A little more often than twice, so that polls wander over the sensor's period, and its moments can be told.
+    return USUAL_POLL_NS if shortest is None else min(max(shortest * 15 // 32, LEAST_POLL_NS), USUAL_POLL_NS)
 
 
 class Timing(NamedTuple):

@@ -7,10 +7,11 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from toolkit.analyses.category_energy import CategoryEnergy
 from toolkit.analyses.efficiency import Efficiency
 from toolkit.analyses.energy import Energy
 from toolkit.analyses.summary import IdlePower, Summary, Throttling
-from toolkit.reports.tables import UNKNOWN, percent, table
+from toolkit.reports.tables import UNKNOWN, milliseconds, percent, table
 
 # Idle GPUs and clocks that someone chose are nothing to look into.
 CHOSEN = {"gpu_idle", "applications_clocks_setting", "display_clock_setting"}
@@ -28,6 +29,9 @@ def energy_sections(summary: Summary, pass_name: str) -> Iterable[RenderableType
         yield _table(told, pass_name)
     yield from _without_figure([entry for entry in entries if not _is_told(entry)])
     yield from map(_efficiency, (entry for entry in summary.efficiency if entry.pass_name == pass_name))
+    categories = [entry for entry in summary.category_energy if entry.pass_name == pass_name]
+    if categories:
+        yield _categories(categories)
     idle = [entry for entry in summary.idle_power if entry.pass_name == pass_name]
     if idle:
         yield Text("Idle before the run, in no figure taken off: " + "; ".join(map(_idle, idle)))
@@ -53,6 +57,16 @@ def _table(entries: list[Energy], pass_name: str) -> Table:
             entry.metric or UNKNOWN,
         )
     found.note = _note(entries)
+    return found
+
+
+def _categories(entries: list[CategoryEnergy]) -> Table:
+    title = f"Energy while kernels of each category ran, gpu {entries[0].device}, J"
+    found = table(title, "category", "time, ms", "energy", "from", "to", "values", "mostly for want of")
+    for entry in entries:
+        figures = map(_joules, (entry.mj, entry.least_mj, entry.most_mj))
+        found.add_row(entry.category, milliseconds(entry.ns), *figures, str(entry.present), entry.reason or "")
+    found.note = f"By the windows of {entries[0].metric}; 95 % intervals, in which the sensor's own error is not."
     return found
 
 
