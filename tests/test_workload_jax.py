@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.stores import read
 from tests.workers import REPO, python, small, work
+from toolkit.analyses import runner
 from toolkit.capture.workloads import ZOO
 from toolkit.errors import BAD_INPUT, FAILED
 
@@ -32,9 +34,11 @@ print(json.dumps(counts))
 
 
 def trace(folder: Path) -> bytes:
-    """The one file that the profiler left."""
-    (path,) = (path for path in (folder / "trace").rglob("*") if path.is_file())
+    """The profiler's one file; beside it lies what is alive, made by the workload's own functions."""
+    memory, path = sorted(path for path in (folder / "trace").rglob("*") if path.is_file())
     assert path.match("trace/plugins/profile/*/*.xplane.pb")
+    with read(memory) as connection:
+        assert {row["device"] for row in runner.run(connection, "live_blocks") if "jax.py" in row["frame"]} == {"cpu"}
     return path.read_bytes()
 
 
