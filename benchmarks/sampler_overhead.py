@@ -1,19 +1,22 @@
-"""What the samplers cost: a real training pass with each of them, both, and none; their share of a core; their memory.
+"""What the samplers cost: steps of a real training pass with each, both, and none; their share of a core; memory.
 
-Fresh processes in random interleaved order. The ratio of step times is of medians over processes, with a bootstrap
-interval; share and memory are the samplers' own while the worker runs. Without a GPU the GPUs' sampler reads the tests'
-stand-in for the driver's library, which answers as often as a driver would, and at once. Run from the repository's root
-after `make profile` has made the environment:
+One pass runs beside both samplers, which are stopped and continued in slices of half a second, in random order, so that
+whatever else the machine does falls on all alike. The ratio of step times is of the medians over slices, with a
+bootstrap interval; share and memory are of the samplers in a pass that stops none. Without a GPU the GPUs' sampler
+reads the tests' stand-in for the driver's library, which answers as a driver does, but at once. Run from the
+repository's root after `make profile` has made the environment:
 
-    .venv/toolkit/bin/python -m benchmarks.sampler_overhead --rounds 5
+    .venv/toolkit/bin/python -m benchmarks.sampler_overhead
 
 `--hour` plays an hour at 100 Hz in the sampler's own loop instead, and prints what was kept of it, and in what memory.
 """
 
 import json
 import os
+import random
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -30,18 +33,16 @@ import psutil
 from benchmarks import ratios
 from benchmarks.ratios import Steps
 from tests import drivers
-from toolkit.analyses import runner
 from toolkit.capture import venvs
 from toolkit.capture.samplers import nvml
-from toolkit.ingest import records
-from toolkit.ingest.store import StoreWriter, connect
-from toolkit.spec import FIELDS, RunSpec, resolve
+from toolkit.spec import FIELDS, resolve
 
 ROOT = Path(__file__).parents[1]
 HZ = str(FIELDS["sample_hz"].default)
 MIB = 1 << 20
 # Power that is never the same twice in a row, so that the sampler finds its period as it does on a GPU.
 NOISY = "gpu NVIDIA H200\nload 0 100 3170 600 7130 90\nrepeat 7130\n"
+SLICE_S, LEAST_STEPS = 0.5, 5
 KINDS = {"none": (), "host": ("host",), "gpu": ("gpu",), "both": ("host", "gpu")}
 
 
@@ -56,10 +57,9 @@ class Cost(NamedTuple):
 @click.command
 @click.option("--framework", type=click.Choice(["torch", "tf"]), default="torch", show_default=True)
 @click.option("--model", default="cifar_cnn", show_default=True)
-@click.option("--steps", default=400, show_default=True)
-@click.option("--rounds", default=5, show_default=True, help="Processes of each kind.")
+@click.option("--steps", default=4000, show_default=True)
 @click.option("--hour", is_flag=True, help="Play an hour at 100 Hz instead.")
-def main(framework: str, model: str, steps: int, rounds: int, *, hour: bool) -> None:
+def main(framework: str, model: str, steps: int, *, hour: bool) -> None:
     """Print ratios of step times, shares of a core, and memory."""
     with tempfile.TemporaryDirectory() as name:
         driver = _driver(Path(name))
@@ -68,25 +68,22 @@ def main(framework: str, model: str, steps: int, rounds: int, *, hour: bool) -> 
             return
         python = venvs.ensure(framework, "cpu", say=click.echo).python
         settings = {
-            "framework": framework, "model": model, "batch": 32, "steps": steps, "epochs": 1, "infer_repeats": 0,
+            "framework": framework, "model": model, "batch": 32, "epochs": 1, "infer_repeats": 0,
             "validation_steps": 1, "threads": 1, "device": "cpu",
         }  # fmt: skip
-        spec = resolve(None, [f"{key}={value}" for key, value in settings.items()], profiles=ROOT / "profiles")
-        costs: dict[str, list[Cost]] = defaultdict(list)
-        passes = {kind: partial(_pass, python, spec, driver, samplers, costs) for kind, samplers in KINDS.items()}
-        measured = ratios.interleaved(passes, rounds)
+        run = partial(_run, python, settings, driver)
+        costs, _ = run(steps // 4, slices=False)
+        _, measured = run(steps, slices=True)
     for kind in KINDS:
         if kind != "none":
             for line in ratios.said({kind: measured[kind], "none": measured["none"]}):
-                click.echo(f"{framework} {model}: {line}")
-    for sampler, told in costs.items():
-        core, rss, pss = (statistics.median(values) for values in zip(*told, strict=True))
-        click.echo(f"{sampler}: {core:.2%} of a core, {rss:.1f} MiB resident, {pss:.1f} MiB proportional")
-    together = [
-        statistics.median(getattr(cost, field) for cost in told) for field in Cost._fields for told in costs.values()
-    ]
-    cores, rss = sum(together[: len(costs)]), sum(together[len(costs) : 2 * len(costs)])
-    click.echo(f"together: {cores:.2%} of a core (target 2 %), {rss:.1f} MiB resident (target 60)")
+                click.echo(f"{framework} {model}: {line}, {len(measured[kind])} slices")
+    for sampler, cost in costs.items():
+        click.echo(
+            f"{sampler}: {cost.core:.2%} of a core, {cost.rss:.1f} MiB resident, {cost.pss:.1f} MiB proportional"
+        )
+    core, rss = (sum(getattr(cost, field) for cost in costs.values()) for field in ("core", "rss"))
+    click.echo(f"together: {core:.2%} of a core (target 2 %), {rss:.1f} MiB resident (target 60)")
 
 
 def _driver(folder: Path) -> Path | None:
@@ -101,28 +98,45 @@ def _driver(folder: Path) -> Path | None:
     return folder
 
 
-def _pass(
-    python: Path, spec: RunSpec, driver: Path | None, samplers: tuple[str, ...], costs: dict[str, list[Cost]]
-) -> Steps:
-    """Steps of one time pass beside these samplers, each started and told as supervise does."""
+def _run(
+    python: Path, settings: dict[str, object], driver: Path | None, steps: int, *, slices: bool
+) -> tuple[dict[str, Cost], dict[str, list[Steps]]]:
+    """One time pass beside both samplers, started and told as supervise does: what they cost, and steps by kind."""
+    asked = [f"{key}={value}" for key, value in (settings | {"steps": steps}).items()]
+    spec = resolve(None, asked, profiles=ROOT / "profiles")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "spec.json").write_text(spec.as_json())
         environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         if driver:
             environment |= {"LD_LIBRARY_PATH": str(driver), "NVML_SCRIPT": drivers.scripted(folder, NOISY)}
-        started = {sampler: _start(python, sampler, folder, environment) for sampler in samplers}
+        samplers = {sampler: _start(python, sampler, folder, environment) for sampler in KINDS["both"]}
         command = [python, "-m", "toolkit.capture.worker", folder / "spec.json", "time", "cpu", folder]
         with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL) as worker:
-            before = {sampler: _begin(process, worker.pid) for sampler, process in started.items()}
-            worker_process = psutil.Process(worker.pid)
+            before = {sampler: _begin(process, worker.pid) for sampler, process in samplers.items()}
+            since = time.time()
+            told = _slices(worker.pid, samplers) if slices else []
             # Waited for without being reaped, so that the samplers' last figures are of the worker's time.
-            os.waitid(os.P_PID, worker_process.pid, os.WEXITED | os.WNOWAIT)
-            for sampler, process in started.items():
-                costs[sampler].append(_cost(process, before[sampler], worker_process.create_time()))
-        for process in started.values():
+            os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
+            costs = {name: _cost(process, before[name], since) for name, process in samplers.items()}
+        for process in samplers.values():
             process.communicate()
-        return _steps(folder)
+        return costs, _steps(folder, told)
+
+
+def _slices(pid: int, samplers: "dict[str, subprocess.Popen[str]]") -> list[tuple[int, int, str]]:
+    """(start, end, kind) on CLOCK_MONOTONIC, ns, of slices until the process ends."""
+    told = []
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        kind = random.choice(list(KINDS))  # noqa: S311 - an order, no secret
+        for sampler, process in samplers.items():
+            process.send_signal(signal.SIGCONT if sampler in KINDS[kind] else signal.SIGSTOP)
+        start = time.monotonic_ns()
+        time.sleep(SLICE_S)
+        told.append((start, time.monotonic_ns(), kind))
+    for process in samplers.values():
+        process.send_signal(signal.SIGCONT)
+    return told
 
 
 def _start(python: Path, sampler: str, folder: Path, environment: dict[str, str]) -> "subprocess.Popen[str]":
@@ -154,12 +168,16 @@ def _cost(process: "subprocess.Popen[str]", before_s: float, since: float) -> Co
     return Cost((_cpu_s(process) - before_s) / lasting, memory.rss / MIB, memory.pss / MIB)
 
 
-def _steps(folder: Path) -> Steps:
-    with StoreWriter(folder) as store:
-        records.read(folder / "worker.jsonl", pass_name="time", store=store)
-    with connect(folder) as connection:
-        row = runner.run(connection, "step_times")[0]
-    return Steps(row["median_ns"] / 1e6, row["p10_ns"] / 1e6)
+def _steps(folder: Path, told: list[tuple[int, int, str]]) -> dict[str, list[Steps]]:
+    """The steps that lie within each slice, by its kind: median and tenth percentile, ms."""
+    lines = map(json.loads, (folder / "worker.jsonl").read_text().splitlines())
+    steps = [(line[7], line[8]) for line in lines if line[0] == "mark" and line[3] == "step"]
+    found: dict[str, list[Steps]] = defaultdict(list)
+    for start, end, kind in told:
+        times = sorted((after - before) / 1e6 for before, after in steps if start <= before and after <= end)
+        if len(times) >= LEAST_STEPS:
+            found[kind].append(Steps(statistics.median(times), times[len(times) // 10]))
+    return found
 
 
 def _play_an_hour(driver: Path | None, folder: Path) -> None:
