@@ -161,6 +161,22 @@ def test_tolerance_is_what_rounding_makes(rounding: float, difference: float | N
     assert verdict.checks[0].agrees is agrees
 
 
+def test_a_weight_without_gradient_is_no_evidence() -> None:
+    """What batch norm takes out has a gradient of rounding, of which Adam makes any step; its neighbours are judged."""
+    rows = [
+        {"quantity": quantity, "name": name, "rms_difference": off, "rms": size}
+        for quantity, name, off, size in (
+            ("gradients", "w", 1e-14, 1.0), ("gradients", "bias", 1e-14, 1e-14),
+            ("weights_1", "w", 1e-14, 1e-5), ("weights_1", "bias", 1e-11, 1e-11),
+        )
+    ]  # fmt: skip
+    itself, tf = told("torch", "fp64", None), told("tf", "fp64", None)
+    itself.probe["rows"] = tf.probe["rows"] = rows
+    (verdict,) = verdicts("m", Probed(itself, itself, (tf,), 1))
+    assert [(check.tensor, check.agrees) for check in verdict.checks if check.quantity == "weights_1"] == [("w", True)]
+    assert verdict.agrees
+
+
 def test_float32_is_probed_as_far_as_it_shows_anything() -> None:
     """Where rounding explains all, a quantity is not computed, and stands in the table without a verdict on it."""
     rows = [
