@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from tests.snapshot_traces import TRACES, needs_traces
+from tests.stores import read
 from tests.test_analyses import MS, mark, store
-from toolkit.analyses.allocator_memory import BFC_FREE, PYTORCH_SPLIT, AllocatorMemory, allocator_memory
+from toolkit.analyses.allocator_memory import BFC_FREE, FIGURES, PYTORCH_SPLIT, AllocatorMemory, allocator_memory
 from toolkit.reports.allocators import allocator_tables
 
 MIB = 1 << 20
@@ -139,6 +141,30 @@ def test_on_the_host_growth_is_marked_and_silence_has_its_reason(tmp_path: Path)
     shown = console.export_text()
     assert "+4.0ᵗ" in shown
     assert "Not told of PyTorch, time pass" in shown
+
+
+@needs_traces
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("xplane/gpu_cc70_tf_bert.xplane.pb", {("GPU_1_bfc", 4_013_344_768, None), ("gpu_host_bfc", 605_696, None)}),
+        ("kineto/v100_nccl_memory_large.pt.trace.json.gz", {("PyTorch", 4_096_614_400, 12_782_141_440)}),
+        ("memory/cuda_memory_snapshot.pickle", {("PyTorch", 1_373_919_236, 14_180_941_824)}),
+    ],
+)
+def test_real_traces_tell_their_allocators(
+    file: str, expected: set[tuple[str, int, int | None]], tmp_path: Path
+) -> None:
+    """In use and reserved at their ends, each figure that is missing with a reason, and no other."""
+    path = tmp_path / Path(file).name
+    path.symlink_to(TRACES / file)
+    with read(path) as connection:
+        found = allocator_memory(connection)
+    levels = {(row.allocator, row.in_use_bytes, row.reserved_bytes) for row in found}
+    assert expected <= levels
+    for row in found:
+        missing = {name for name in (*FIGURES, "device_bytes", "unexplained_bytes") if getattr(row, name) is None}
+        assert set(row.reasons) == missing
 
 
 def test_live_arrays_stand_in_where_jax_tells_nothing(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ FIGURES = {
 }
 PYTORCH_SPLIT = "inactive_split / reserved (PyTorch)"
 BFC_FREE = "(free - largest free) / free (BFC)"
-NO_POOL = "the host's allocator keeps no pool of its own that it tells of"
+NO_POOL = "PyTorch's CPU allocator keeps no pool of its own"
 NOT_TOLD = {
     "torch": "PyTorch's events and counters do not tell it",
     "tf": "neither get_memory_info nor the trace's events tell it",
@@ -46,12 +46,12 @@ TELLERS = ("counters", "live_arrays", "snapshot", "trace")
 class AllocatorMemory(Struct, frozen=True, kw_only=True):
     """One allocator in one pass, when it last told: at the last epoch's end, or at the end of its trace.
 
-    `basis`: what `in_use_bytes` counts from, by memory_levels. Peaks are of the process where its counters told them,
-    else of the trace. `growth_events`: how often it asked the driver for more. `fragmentation` is by the allocator's
-    own definition, `fragmentation_is`, and `fragmented_bytes` what that counts. `device_bytes`: in use at the same
-    moment on the GPU, by NVML less the baseline, or resident of the worker on the host. `unexplained_bytes`: device
-    less reserved (less in use, where nothing is reserved): context, libraries, others. `told_by`: figure to who told
-    it. `reasons`: figure to why it is null.
+    `basis`: what `in_use_bytes` counts from, by memory_levels. Peaks, and `growth_events`, how often it asked the
+    driver for more, are of the process where its counters told them, else of the trace. `fragmentation` is by the
+    allocator's own definition, `fragmentation_is`, and `fragmented_bytes` what that counts. `device_bytes`: in use at
+    the same moment on the GPU, by NVML less the baseline, or resident of the worker on the host. `unexplained_bytes`:
+    device less reserved (less in use, where nothing is reserved): context, libraries, others. `told_by`: figure to
+    who told it. `reasons`: figure to why it is null.
     """
 
     pass_name: str
@@ -143,8 +143,8 @@ def _usual_reason(framework: str | None, device: str | None, first: Row | None, 
         return own["allocator"]
     if first and first["basis"] == RELATIVE:
         return "the trace tells sizes, and not the level that they change"
-    # TensorFlow's own has a pool, and says 0 of it
-    return NO_POOL if device == CPU and framework != "tf" else NOT_TOLD[framework]
+    # TensorFlow's on the host have pools, and say 0 of them
+    return NO_POOL if (device, framework) == (CPU, "torch") else NOT_TOLD[framework]
 
 
 def _no_device(device: str | None, first: Row | None, of_pass: Iterable[Row]) -> str:

@@ -16,7 +16,7 @@
 -- reserved_bytes: what the allocator had got from the driver or the system
 -- peak_in_use_bytes: most in use, since the process began where counters tell, else in the trace
 -- peak_reserved_bytes: most reserved, likewise
--- growth_events: how often it asked the driver for more
+-- growth_events: how often it asked the driver for more, likewise
 -- largest_free_bytes: largest free block that it holds
 -- fragmented_bytes: what fragmentation counts: PyTorch's inactive split bytes; free bytes outside the largest free block
 -- fragmentation: fragmented over reserved (PyTorch), over free bytes (BFC)
