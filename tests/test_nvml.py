@@ -213,6 +213,22 @@ def test_the_sampler_s_process_survives_in_its_record_when_killed(driver: Path, 
     assert counts == expected
 
 
+@pytest.mark.parametrize("module", ["sampling", "gpu_sampling"])
+def test_a_full_disk_ends_a_sampler_with_one_line(module: str, driver: Path, tmp_path: Path) -> None:
+    """/dev/full takes nothing: no traceback, exit code 1, and no waiting for a worker."""
+    for name in ("samplers.jsonl", "gpu.jsonl"):
+        (tmp_path / name).symlink_to("/dev/full")
+    command = [sys.executable, "-m", f"toolkit.capture.{module}", tmp_path, "10", "false"]
+    environment = os.environ | {"LD_LIBRARY_PATH": str(driver)}
+    done = subprocess.run(
+        command, cwd=REPO, env=environment, input=f"{os.getpid()}\n", capture_output=True, text=True, check=False
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (
+        1,
+        "hwprof: a sampler's record cannot be written: No space left on device\n",
+    )
+
+
 def ingested(folder: Path) -> Any:
     """The store of a sampler's record."""
     store = folder / "store"

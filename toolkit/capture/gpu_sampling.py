@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from toolkit.capture.record import Appender
+from toolkit.capture.record import Appender, recording
 from toolkit.capture.samplers.gpu import GpuSampler
 from toolkit.capture.samplers.update_period import watch
 from toolkit.clock import NS_PER_S
@@ -103,4 +103,4 @@ def _sample_slowly(sampler: GpuSampler, stopped: threading.Event) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    sys.exit(recording(lambda: main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])))

@@ -31,6 +31,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from toolkit.clock import read_pair
+from toolkit.errors import FAILED, complain
 
 FLUSH_EVERY_S = 0.5
 OUTER_KINDS = frozenset({"run", "stage", "epoch", "step"})
@@ -122,6 +123,16 @@ class Appender(Records):
                 self.clock()
         finally:
             self._file.close()
+
+
+def recording(sample: Callable[[], None]) -> int:
+    """Has a sampler's process sample; the exit code. What its record has no room for ends it with one line."""
+    try:
+        sample()
+    except OSError as error:
+        complain(f"a sampler's record cannot be written: {error.strerror}")
+        return FAILED
+    return 0
 
 
 class Recorder(Records):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from toolkit.capture.record import Appender
+from toolkit.capture.record import Appender, recording
 from toolkit.capture.samplers.host import HostSampler
 from toolkit.capture.samplers.pyspy import PySpy
 
@@ -57,4 +57,4 @@ def _told_to_stop(wait_s: float) -> bool:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), with_pyspy=sys.argv[3] == "true")
+    sys.exit(recording(lambda: main(Path(sys.argv[1]), int(sys.argv[2]), with_pyspy=sys.argv[3] == "true")))
