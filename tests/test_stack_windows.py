@@ -7,11 +7,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from tests.jax_memory_profiles import profile
 from tests.pyspy_traces import event, nested, write
+from tests.snapshot_traces import SNAPSHOT
+from tests.snapshot_traces import write as write_snapshot
+from toolkit.analyses import runner
 from toolkit.analyses.stack_windows import StackWindow, stack_windows
 from toolkit.clock import ClockPair
 from toolkit.ingest.place_stacks import Place, launched
-from toolkit.ingest.run import ingest
+from toolkit.ingest.run import ingest, native_traces
 from toolkit.ingest.store import connect
 from toolkit.reports.stacks import SPEEDSCOPE, stack_tables, write_speedscope
 
@@ -55,7 +59,7 @@ def record(folder: Path, *marks: tuple[str, str, int, int, int | None]) -> None:
 def run_folder(folder: Path, stacks: Any) -> Path:
     """A run of one pass whose py-spy was launched 1 s after the clock's zero."""
     raw = folder / "raw" / "profile"
-    raw.mkdir(parents=True)
+    raw.mkdir(parents=True, exist_ok=True)
     write(raw, stacks)
     record(
         raw, ("sync", "pyspy", 1_000, 1_060, None), ("stage", "train", 1_100, 1_700, None),
@@ -114,10 +118,24 @@ def test_a_damaged_trace_of_py_spy_s_ends_no_run(tmp_path: Path) -> None:
     """It is said, and everything else is there."""
     with connect(run_folder(tmp_path, b'[{"cat": "py-spy", "ph": "B"')) as connection:
         ((code, message, untrusted),) = connection.execute("SELECT code, message, untrusted FROM warnings").fetchall()
-        assert (code, untrusted) == ("stacks_unreadable", False)
+        assert (code, untrusted) == ("unreadable_file", False)
         assert "pyspy.json" in message
         assert connection.execute("SELECT count(*) FROM marks").fetchone() == (7,)
         assert connection.execute("SELECT count(*) FROM stacks").fetchone() == (0,)
+
+
+def test_memory_s_files_lie_beside_the_native_trace(tmp_path: Path) -> None:
+    """A snapshot and a memory profile of the profiled window are traces of the run, and never its native one."""
+    trace = tmp_path / "raw" / "profile" / "trace"
+    trace.mkdir(parents=True)
+    (trace / "memory.prof").write_bytes(profile(("cpu:0", 1, 8, [("f", "/me/a.py", 1)])))
+    write_snapshot(trace, SNAPSHOT)
+    with connect(run_folder(tmp_path, nested(*FRAMES))) as connection:
+        formats = connection.execute("SELECT format FROM traces ORDER BY trace").fetchall()
+        assert [row["code"] for row in runner.run(connection, "unfinished")] == ["no_trace"]
+        assert runner.run(connection, "alignment") == []
+    assert formats == [("torch_memory_snapshot",), ("jax_memory_profile",), ("pyspy_chrometrace",)]
+    assert native_traces(tmp_path / "raw" / "profile") == []
 
 
 def test_speedscope_gets_each_thread_with_every_frame_closed(tmp_path: Path) -> None:

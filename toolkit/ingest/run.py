@@ -4,17 +4,13 @@ import tempfile
 from pathlib import Path
 
 from toolkit.errors import FAILED, HwprofError
-from toolkit.ingest import formats, place, place_stacks, pyspy, records
+from toolkit.ingest import formats, place, place_stacks, records
 from toolkit.ingest.store import StoreWriter
 from toolkit.spec import PASSES
 
-TRACE_PATTERNS = (
-    "trace/*.pt.trace.json*",
-    "trace/plugins/profile/*/*.xplane.pb",
-    "trace/memory_snapshot.pickle",
-    "trace/memory.prof",
-)
-STACKS = "pyspy.json"
+TRACE_PATTERNS = ("trace/*.pt.trace.json*", "trace/plugins/profile/*/*.xplane.pb")
+# Told beside the native trace: the allocator's snapshot, what was alive, and py-spy's stacks.
+BESIDE = ("trace/memory_snapshot.pickle", "trace/memory.prof", "pyspy.json")
 RECORDS = ("worker.jsonl", "samplers.jsonl", "gpu.jsonl")
 
 
@@ -33,25 +29,26 @@ def ingest(folder: Path) -> None:
             for path in native_traces(raw):
                 formats.importer_of(path).read(path, trace=trace, pass_name=name, store=store)
                 trace += 1
-            if (raw / STACKS).exists():
-                trace += _stacks(raw / STACKS, trace, name, store)
+            for path in (raw / file for file in BESIDE if (raw / file).exists()):
+                trace += _beside(path, trace, name, store)
     place.place(folder)
     place_stacks.place(folder)
 
 
-def _stacks(path: Path, trace: int, pass_name: str, store: StoreWriter) -> bool:
-    """Whether py-spy's trace was read; one that it left damaged is a warning, for the run is sound without it."""
+def _beside(path: Path, trace: int, pass_name: str, store: StoreWriter) -> bool:
+    """Whether a file beside the native trace was read; one that cannot be is a warning: the run is sound without it."""
     try:
+        importer = formats.importer_of(path)
         with tempfile.TemporaryDirectory() as trial, StoreWriter(Path(trial)) as unused:
-            pyspy.read(path, trace=trace, pass_name=pass_name, store=unused)
+            importer.read(path, trace=trace, pass_name=pass_name, store=unused)
     except HwprofError as error:
-        warning = {"pass_name": pass_name, "code": "stacks_unreadable", "count": 1, "message": str(error)}
+        warning = {"pass_name": pass_name, "code": "unreadable_file", "count": 1, "message": str(error)}
         store.append_rows("warnings", [warning | {"untrusted": False}])
         return False
-    pyspy.read(path, trace=trace, pass_name=pass_name, store=store)
+    importer.read(path, trace=trace, pass_name=pass_name, store=store)
     return True
 
 
 def native_traces(raw: Path) -> list[Path]:
-    """The native profiler's files of one pass, oldest name first; then what it told of memory apart from them."""
-    return [path for pattern in TRACE_PATTERNS for path in sorted(raw.glob(pattern))]
+    """The native profiler's files of one pass, oldest name first."""
+    return sorted(path for pattern in TRACE_PATTERNS for path in raw.glob(pattern))

@@ -143,9 +143,6 @@ def _traces(run: Path) -> Iterable[tuple[Path, Path]]:
     for name in PASSES:
         raw = run / "raw" / name
         for trace in native_traces(raw):
-            # its plugins know no snapshots of memory
-            if trace.suffix in {".pickle", ".prof"}:
-                continue
             yield trace, trace.relative_to(raw / "trace")
 
 

@@ -16,7 +16,7 @@ COUNTERS = {
 }
 SNAPSHOT = "memory_snapshot.pickle"
 # As many of the last events as a window of steps has and more, at some hundred bytes each.
-MOST_EVENTS = 200_000
+MOST_EVENTS = 100_000
 
 
 def report(record: Recorder, device: torch.device) -> None:
