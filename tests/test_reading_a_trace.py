@@ -19,7 +19,7 @@ FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Where importers and analyses name a warning.
 CODE = re.compile(
     r'Finding\(\s*"([a-z_]+)"|"code": "([a-z_]+)"|CODE = "([a-z_]+)"|yield "([a-z_]+)",|^    "([a-z_]+)": "\{\}'
-    r"|'([a-z_]+)' AS code|\(\"([a-z_]+)\", (?:1|entry)",
+    r"|'([a-z_]+)' AS code|\(\"([a-z_]+)\", (?:1,|entry)",
     re.MULTILINE,
 )
 # In an excerpt, for lines that are left out.
