@@ -75,7 +75,8 @@ def pyspy(machine: Machine) -> Iterator[Finding]:
     if reason is None:
         yield ok("py-spy", f"reads a process of this user{scope}")
     elif "permission" in reason.lower():
-        remedy = "For PYSPY=true: `sysctl kernel.yama.ptrace_scope=1`, or a container: those get the capability."
+        # docker hands capabilities to root alone, and its passes are not
+        remedy = "For PYSPY=true: `sysctl kernel.yama.ptrace_scope=1`, or RUNTIME=podman, which gives the capability."
         yield warning("py-spy", f"cannot read a process of this user{scope}: {reason}", remedy)
     else:
         yield warning("py-spy", f"does not work: {reason}", "For PYSPY=true: remove .venv/toolkit, and run make again.")
