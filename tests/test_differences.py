@@ -350,7 +350,7 @@ def test_what_keras_does_inside_the_network_is_found() -> None:
 @pytest.mark.parametrize(("model", "precision"), [("resnet18", "fp64"), ("mobilenet_v2", "bf16")])
 def test_matched_models_differ_in_nothing_but_how_they_are_run(model: str, precision: str) -> None:
     """What the mode does not equalise is how a framework compiles and how it brings its batches."""
-    settings = ("--set", "mode=matched", "--set", f"precision={precision}")
+    settings = ("--set", "mode=matched", "--set", f"precision={precision}", "--set", "threads=1")
     for found in differences(model, "--frameworks", "torch,tf,jax", *settings):
         assert {each["part"] for each in found} <= {"execution", "input pipeline", "workload"}
         assert [each["what"] for each in found if each["part"] in ("execution", "workload")] in (

@@ -160,9 +160,9 @@ def test_marks_of_the_window_are_in_the_trace(profiled: Pass) -> None:
 
 
 def test_memory_that_is_not_told_is_unavailable(timed: Pass) -> None:
-    """No framework counts host memory, and says so instead of nought."""
+    """No framework's allocator counts host memory, and says so instead of nought; JAX's arrays alone can be summed."""
     assert [line[2:4] for line in timed.lines if line[0] == "unavailable"] == [["cpu", "allocator"]] * 2
-    assert not [line for line in timed.lines if line[0] == "counter"]
+    assert {tuple(line[2:5]) for line in timed.lines if line[0] == "counter"} <= {("jax", "cpu", "live_arrays")}
 
 
 def test_a_stop_on_request_is_recorded(loop: tuple[str, str], tmp_path: Path) -> None:
