@@ -47,9 +47,9 @@ with tempfile.TemporaryDirectory() as folder:
 """
 DECODE_RUN = """
 import gzip, sys, msgspec
-from toolkit.ingest.kineto_events import Event
+from toolkit.ingest.kineto_events import FlowEnd, FlowStart, Instant, Naming, Span
 class Document(msgspec.Struct):
-    traceEvents: list[Event]
+    traceEvents: list[Span[int] | Instant[int] | FlowStart | FlowEnd | Naming]
 with gzip.open(sys.argv[1]) as file:
     print(len(msgspec.json.decode(file.read(), type=Document).traceEvents))
 """
