@@ -104,7 +104,10 @@ def _vgg(depths: Sequence[int]) -> Callable[[Tensor, int], Tensor]:
                 index += 2
             x = layers.MaxPooling2D()(x)
             index += 1
-        if x.shape[1] != VGG_SIDE:
+        if x.shape[1] == 1:
+            # the mean of any window is the one pixel; Keras's layer cannot make more of it in TensorFlow
+            x = layers.UpSampling2D(VGG_SIDE)(x)
+        elif x.shape[1] != VGG_SIDE:
             x = layers.AdaptiveAveragePooling2D(VGG_SIDE)(x)
         x = layers.Flatten()(x)
         for name in ("classifier.0", "classifier.3"):
