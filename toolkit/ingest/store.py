@@ -6,6 +6,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from types import TracebackType
@@ -118,6 +119,8 @@ class StoreWriter:
         return self._folder / f".{table}.parquet.partial"
 
     def __enter__(self) -> Self:
+        # A pool forgets a thread that an interrupt met beginning, and would not wait for what it writes: begin it now.
+        self._pool.submit(int).result()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -131,13 +134,18 @@ class StoreWriter:
 
     def _close(self, *, whole: bool) -> None:
         try:
-            for table in list(self._gathered) if whole else ():
-                self._flush(table)
-            self._wait()
+            if whole:
+                for table in list(self._gathered):
+                    self._flush(table)
+                self._wait()
+                for writer in self._writers.values():
+                    writer.close()
         finally:
             self._pool.shutdown()
             for writer in self._writers.values():
-                writer.close()
+                # Nothing for one that is closed. Of the others there is an error already, and that one says why.
+                with suppress(OSError):
+                    writer.close()
             # The analyses that come next use memory of their own.
             pa.default_memory_pool().release_unused()
 
