@@ -58,7 +58,10 @@ def test_every_command_explains_itself(name: str) -> None:
         (["batch=many"], "batch='many' is not a whole number."),
         (["learning_rate=nan"], "learning_rate=nan is out of range."),
         (["batch"], "'batch' is no setting. Write name=value"),
-        (["compile=xla"], "PyTorch has no compile mode 'xla'. Use compile=eager or inductor, or framework=tf or jax."),
+        (
+            ["compile=xla"],
+            "PyTorch has no compile mode 'xla'. Use compile=auto or eager or inductor, or framework=tf or jax.",
+        ),
         (["loop=fit"], "PyTorch has no loop 'fit'. Use loop=custom, or framework=tf or jax."),
         (["steps=0"], "Synthetic data has no end, so steps=0 never ends. Give steps=N."),
         (["dataset=cifar10", "image_size=64"], "CIFAR-10 has 10 classes of 32×32 images"),

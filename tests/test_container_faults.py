@@ -16,7 +16,7 @@ import pytest
 
 from tests.docker import DOCKER, caged, kept, left, start, training_container
 from tests.test_cli import REPO, hwprof
-from tests.test_run import PATIENCE_S, SMALL, run, status, wait_for
+from tests.test_run import PATIENCE_S, SMALL, interrupt, run, status, wait_for
 from toolkit.capture import containers, images
 from toolkit.capture.engines import Engine
 from toolkit.errors import BAD_INPUT
@@ -193,12 +193,7 @@ def test_ctrl_c_leaves_no_container(number: signal.Signals, engine: Engine, tmp_
     """Exit code 130, status interrupted, a readable report, and no container."""
     process = start(tmp_path, "passes=time")
     name = wait_for(lambda: training_container(tmp_path))
-    os.kill(process.pid, number)
-    _, errors = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 130
-    assert "interrupted" in errors.splitlines()[-1]
-    assert status(tmp_path)["status"] == "interrupted"
-    assert hwprof("show", "last", "--runs", tmp_path).returncode == 0
+    interrupt(process, number, tmp_path)
     assert left(engine, name) == []
 
 

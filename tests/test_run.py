@@ -244,13 +244,18 @@ def test_ctrl_c_keeps_what_was_recorded(number: signal.Signals, tmp_path: Path) 
     """Exit code 130, status interrupted, a readable report, and no process left."""
     process = start(tmp_path, "passes=time")
     wait_for(lambda: training_worker(tmp_path))
+    interrupt(process, number, tmp_path)
+    assert leftovers(tmp_path) == []
+
+
+def interrupt(process: subprocess.Popen[str], number: signal.Signals, runs: Path) -> None:
+    """Interrupts a run, and asserts that it said so, in its record too, and that there is a report of it."""
     os.kill(process.pid, number)
     _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert "interrupted" in errors.splitlines()[-1]
-    assert status(tmp_path)["status"] == "interrupted"
-    assert hwprof("show", "last", "--runs", tmp_path).returncode == 0
-    assert leftovers(tmp_path) == []
+    assert status(runs)["status"] == "interrupted"
+    assert hwprof("show", "last", "--runs", runs).returncode == 0
 
 
 def test_a_dead_launcher_takes_everything_with_it(tmp_path: Path) -> None:

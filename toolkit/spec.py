@@ -8,7 +8,7 @@ import dataclasses
 import difflib
 import json
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -245,14 +245,19 @@ def check_device(spec: RunSpec, device: str) -> None:
         )
 
 
-def _check_allocator(spec: RunSpec) -> None:
-    policies, framework = ALLOCATORS[spec.framework], FRAMEWORKS_SPELT[spec.framework]
-    if spec.allocator not in ("auto", *policies):
-        others = [name for name in FRAMEWORKS if spec.allocator in ALLOCATORS[name]]
+def _check_offered(spec: RunSpec, setting: str, what: str, offered: Mapping[str, Sequence[str]]) -> None:
+    """HwprofError where the setting is neither auto nor what its framework has, as `offered` tells of each."""
+    value, own = getattr(spec, setting), offered[spec.framework]
+    if value not in ("auto", *own):
+        others = [name for name in FRAMEWORKS if value in offered[name]]
         raise HwprofError(
-            f"{framework} has no allocator policy {spec.allocator!r}.",
-            remedy=f"Use allocator=auto or {' or '.join(policies)}, or framework={' or '.join(others)}.",
+            f"{FRAMEWORKS_SPELT[spec.framework]} has no {what} {value!r}.",
+            remedy=f"Use {setting}={' or '.join(['auto', *own])}, or framework={' or '.join(others)}.",
         )
+
+
+def _check_allocator(spec: RunSpec) -> None:
+    _check_offered(spec, "allocator", "allocator policy", ALLOCATORS)
     if not spec.max_split_size_mb:
         return
     if spec.max_split_size_mb < LEAST_SPLIT_MIB:
@@ -278,16 +283,10 @@ def _settled(spec: RunSpec) -> RunSpec:
 
 def _check_framework(spec: RunSpec) -> RunSpec:
     """`spec`, if its framework can do what it asks."""
-    framework, modes = FRAMEWORKS_SPELT[spec.framework], COMPILES[spec.framework]
-    if spec.compile not in ("auto", *modes):
-        others = [name for name in FRAMEWORKS if spec.compile in COMPILES[name]]
-        raise HwprofError(
-            f"{framework} has no compile mode {spec.compile!r}.",
-            remedy=f"Use compile={' or '.join(modes)}, or framework={' or '.join(others)}.",
-        )
+    _check_offered(spec, "compile", "compile mode", COMPILES)
     if spec.layout == CHANNELS_FIRST and spec.framework != "torch":
         raise HwprofError(
-            f"{framework}'s models are built with their channels last.",
+            f"{FRAMEWORKS_SPELT[spec.framework]}'s models are built with their channels last.",
             remedy="Leave layout out, or use framework=torch.",
         )
     return spec
