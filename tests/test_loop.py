@@ -4,7 +4,7 @@
 import contextlib
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 
 from toolkit.capture.loop import Session
 from toolkit.capture.record import Recorder
-from toolkit.capture.workload import Evaluation, FitHooks
+from toolkit.capture.workload import Evaluation, FitHooks, Request
 from toolkit.spec import RunSpec, check
 
 
@@ -63,8 +63,8 @@ class Spy:
         self.said.append("evaluate")
         return Evaluation(3.0, 0.5, 8)
 
-    def request(self, batch: int) -> Callable[[], None]:
-        return lambda: self.said.append(f"request {batch}")
+    def request(self, batch: int) -> Request:
+        return Request(lambda: self.said.append(f"request {batch}"), lambda: self.said.append(f"resident {batch}"))
 
     def checkpoint(self, path: Path) -> None:
         path.write_text("weights")
@@ -237,6 +237,15 @@ def test_inference_alone_is_profiled_by_requests(tmp_path: Path) -> None:
     assert [said for said in spy.said if said.startswith("request")] == ["request 1"] * 4 + ["request 4"] * 4
     requests = [line[4:7] for line in record if line[0] == "mark" and line[3] == "request"]
     assert requests == [["1", None, 1], ["1", None, 2], ["4", None, 1], ["4", None, 2]]
+
+
+def test_unprofiled_requests_are_timed_with_the_transfer_and_without(tmp_path: Path) -> None:
+    """Of each size both ways in turn, as often, and apart by their kind."""
+    spy, record = run(tmp_path, settings("custom", task="infer"))
+    timed = [line[3:7] for line in record if line[0] == "mark" and line[3].endswith("request")]
+    ways = ("request", "resident_request")
+    assert timed == [[way, batch, None, number] for batch in ("1", "4") for number in (1, 2) for way in ways]
+    assert spy.said.count("resident 1") == spy.said.count("request 1") == 4
 
 
 def test_the_trace_is_written_where_training_breaks(tmp_path: Path) -> None:

@@ -129,8 +129,10 @@ def test_training_moves_the_loss(profiled: Pass) -> None:
 
 
 def test_requests_are_marked_by_their_size(timed: Pass) -> None:
-    """Each batch size has its requests, numbered from one."""
-    assert [(mark.name, mark.step) for mark in timed.marks("request")] == [("1", 1), ("1", 2), ("3", 1), ("3", 2)]
+    """Each batch size has its requests, numbered from one, with the transfer and without."""
+    wanted = [("1", 1), ("1", 2), ("3", 1), ("3", 2)]
+    for kind in ("request", "resident_request"):
+        assert [(mark.name, mark.step) for mark in timed.marks(kind)] == wanted
 
 
 def test_checkpoints_are_timed_and_removed(timed: Pass, profiled: Pass) -> None:

@@ -180,7 +180,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         PASS,
         Column("id", "BIGINT", "number within the pass"),
         Column("parent", "BIGINT", "the mark around it; NULL for the run"),
-        Column("kind", "VARCHAR", "run stage epoch step phase sync request"),
+        Column("kind", "VARCHAR", "run stage epoch step phase sync request resident_request"),
         Column("name", "VARCHAR", "which stage or phase: data_wait, host_to_device, compile, compute, validation, …"),
         Column("epoch", "INTEGER", "from 1; NULL outside"),
         Column("step", "INTEGER", "from 1 within its epoch or loop; NULL outside"),

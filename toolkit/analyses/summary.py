@@ -82,15 +82,25 @@ class ProfilerCost(Struct, frozen=True, kw_only=True):
 
 
 class Latency(Struct, frozen=True, kw_only=True):
-    """Inference requests of one batch size, host memory to host memory."""
+    """Inference requests of one batch size, host memory to host memory.
+
+    `resident`: those whose input and answer stay on the device, so without the transfer; null where none were timed.
+    """
 
     pass_name: str
     batch: int
     requests: int
     p50_ns: Ns
     p90_ns: Ns
+    p99_ns: Ns
     worst_ns: Ns
     samples_per_s: float
+    resident_requests: int
+    resident_p50_ns: MaybeNs
+    resident_p90_ns: MaybeNs
+    resident_p99_ns: MaybeNs
+    resident_worst_ns: MaybeNs
+    resident_samples_per_s: float | None
 
 
 class Scalar(Struct, frozen=True, kw_only=True):

@@ -1,10 +1,8 @@
 """What a worker does, stage by stage, in any framework: evaluate, warm up, train, evaluate, infer; with marks."""
 
-from collections.abc import Callable
-
 from toolkit.capture.record import Recorder
 from toolkit.capture.training import Parts, ProfilerWindow, train
-from toolkit.capture.workload import NativeProfiler, Workload
+from toolkit.capture.workload import NativeProfiler, Request, Workload
 from toolkit.spec import RunSpec
 
 UNTIMED_REQUESTS = 2
@@ -50,16 +48,21 @@ class Session:
             for batch in self._spec.infer_batches:
                 request = self._workload.request(batch)
                 for _ in range(UNTIMED_REQUESTS):
-                    request()
+                    request.whole()
+                    request.resident()
                 self._window.start()
                 self._time_requests(request, batch)
             if self._spec.task == "infer":
                 # where there is training, the figures are of its epochs
                 self._workload.report_memory(self._record)
 
-    def _time_requests(self, request: Callable[[], None], batch: int) -> None:
+    def _time_requests(self, request: Request, batch: int) -> None:
+        """Both ways in turn, so that the machine's moods fall on both; under the profiler whole ones alone."""
         for number in range(1, self._spec.infer_repeats + 1):
             self._window.begin_step("request")
             with self._record.mark("request", str(batch), step=number):
-                request()
+                request.whole()
             self._window.end_step()
+            if not self._profiled:
+                with self._record.mark("resident_request", str(batch), step=number):
+                    request.resident()

@@ -16,6 +16,16 @@ class Evaluation(NamedTuple):
     samples: int
 
 
+class Request(NamedTuple):
+    """One inference in two ways, each to be called any number of times; each returns when the answer is there.
+
+    `whole` goes from host memory to host memory; `resident` takes its input and leaves its answer on the device.
+    """
+
+    whole: Callable[[], None]
+    resident: Callable[[], None]
+
+
 class NativeProfiler(Protocol):
     """The framework's own profiler over a window of training steps, writing into TensorBoard's layout."""
 
@@ -93,8 +103,8 @@ class Workload(Protocol):
     def evaluate(self) -> Evaluation:
         """The validation set in inference mode; returns when it is done."""
 
-    def request(self, batch: int) -> Callable[[], None]:
-        """One inference of `batch` samples from host memory to host memory, to be called any number of times."""
+    def request(self, batch: int) -> Request:
+        """An inference of `batch` samples."""
 
     def checkpoint(self, path: Path) -> None:
         """Writes model and optimizer state to `path`."""

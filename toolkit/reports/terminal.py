@@ -11,6 +11,7 @@ from toolkit.analyses.summary import Epoch, Gap, Summary
 from toolkit.reports import shipped
 from toolkit.reports.allocators import allocator_tables
 from toolkit.reports.energy import energy_sections
+from toolkit.reports.inference import inference_tables
 from toolkit.reports.matched import sentence
 from toolkit.reports.sections import trace_sections
 from toolkit.reports.stacks import stack_tables
@@ -42,7 +43,7 @@ def _sections(name: str, spec: RunSpec, status: dict[str, Any], summary: Summary
         if epochs:
             yield _ledger(pass_name, epochs, [gap for gap in summary.gaps if gap.pass_name == pass_name])
     for pass_name in sorted({entry.pass_name for entry in summary.inference}, reverse=True):
-        yield _inference(summary, pass_name)
+        yield from inference_tables([entry for entry in summary.inference if entry.pass_name == pass_name])
     for trace in summary.traces:
         yield Text(f"\nProfiled window, {trace.pass_name} pass, by {trace.format}", "bold")
         yield from trace_sections(trace)
@@ -159,16 +160,6 @@ def _ledger(pass_name: str, epochs: Sequence[Epoch], gaps: Sequence[Gap]) -> Tab
 def _mean_parts(entries: Sequence[dict[str, int]]) -> dict[str, int]:
     parts = {part for entry in entries for part in entry}
     return {part: sum(entry.get(part, 0) for entry in entries) // len(entries) for part in parts}
-
-
-def _inference(summary: Summary, pass_name: str) -> Table:
-    title = f"Inference, host memory to host memory, {pass_name} pass, ms"
-    found = table(title, "batch", "p50", "p90", "worst", "samples/s", "requests")
-    for entry in summary.inference:
-        if entry.pass_name == pass_name:
-            latencies = [milliseconds(ns) for ns in (entry.p50_ns, entry.p90_ns, entry.worst_ns)]
-            found.add_row(str(entry.batch), *latencies, f"{entry.samples_per_s:,.0f}", str(entry.requests))
-    return found
 
 
 def _samples(spec: RunSpec, summary: Summary) -> Table:

@@ -20,7 +20,7 @@ import numpy as np
 from jax import numpy as jnp
 
 from toolkit.capture.record import Recorder
-from toolkit.capture.workload import Evaluation, NativeProfiler
+from toolkit.capture.workload import Evaluation, NativeProfiler, Request
 from toolkit.capture.workloads import jax_parts, keras_description, keras_parts
 from toolkit.capture.workloads.data import Data, load, requested
 from toolkit.capture.workloads.keras_fit import Fitting
@@ -104,14 +104,18 @@ class JaxWorkload:
         """Waits for every array that there is; the processor may be behind as a GPU may."""
         jax.block_until_ready(jax.live_arrays())
 
-    def request(self, batch: int) -> Callable[[], None]:
-        """One inference of `batch` images in host memory, answers back in host memory."""
+    def request(self, batch: int) -> Request:
+        """An inference of `batch` images."""
         images = requested(self._data, batch)
+        resident = jax.device_put(images)
 
         def answer() -> None:
             np.asarray(self._predict_function(*self._weights(), images))
 
-        return answer
+        def compute() -> None:
+            jax.block_until_ready(self._predict_function(*self._weights(), resident))
+
+        return Request(answer, compute)
 
     def report_memory(self, record: Recorder) -> None:
         """The device allocator's counters."""

@@ -2,7 +2,7 @@
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from toolkit.capture import description
 from toolkit.capture.record import Recorder
-from toolkit.capture.workload import Evaluation, NativeProfiler
+from toolkit.capture.workload import Evaluation, NativeProfiler, Request
 from toolkit.capture.workloads import tf32, torch_description, torch_memory, torch_parts
 from toolkit.capture.workloads.data import Data, Split, load, order
 from toolkit.capture.workloads.torch_parts import Batch
@@ -176,17 +176,23 @@ class TorchWorkload:
         count = self._data.validation.samples
         return Evaluation(loss_sum.item() / count, right.item() / count, count)
 
-    def request(self, batch: int) -> Callable[[], None]:
-        """One inference of `batch` images in host memory, answers back in host memory."""
+    def request(self, batch: int) -> Request:
+        """An inference of `batch` images."""
         self.model.eval()
         samples = self._sample_set(self._data.validation._replace(samples=batch))
         images = torch.stack([samples[index][0] for index in range(batch)])
+        resident = self._input(images)
 
         @torch.inference_mode()
         def answer() -> None:
             self.logits(self._input(images)).cpu()
 
-        return answer
+        @torch.inference_mode()
+        def compute() -> None:
+            self.logits(resident)
+            self.sync()
+
+        return Request(answer, compute)
 
     def checkpoint(self, path: Path) -> None:
         """Model and optimizer by torch.save."""

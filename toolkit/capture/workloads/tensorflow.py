@@ -22,7 +22,7 @@ import keras
 import tensorflow as tf
 
 from toolkit.capture.record import Recorder
-from toolkit.capture.workload import Evaluation, NativeProfiler
+from toolkit.capture.workload import Evaluation, NativeProfiler, Request
 from toolkit.capture.workloads import keras_description, keras_parts, tf32, tf_parts
 from toolkit.capture.workloads.data import Data, load, requested
 from toolkit.capture.workloads.keras_fit import Fitting
@@ -165,14 +165,19 @@ class TensorFlowWorkload:
             self._test_function(*self.to_device(batch))
         return keras_parts.evaluation(self._data, self._validation_loss.result(), self._validation_accuracy.result())
 
-    def request(self, batch: int) -> Callable[[], None]:
-        """One inference of `batch` images in host memory, answers back in host memory."""
+    def request(self, batch: int) -> Request:
+        """An inference of `batch` images."""
         images = requested(self._data, batch)
+        (resident,) = self.to_device((tf.constant(images),))
 
         def answer() -> None:
             self._predict_function(images).numpy()
 
-        return answer
+        def compute() -> None:
+            self._predict_function(resident)
+            self.sync()
+
+        return Request(answer, compute)
 
     def checkpoint(self, path: Path) -> None:
         """Model and optimizer by tf.train.Checkpoint."""
