@@ -12,6 +12,7 @@ from toolkit.analyses.category_energy import CategoryEnergy, category_energies
 from toolkit.analyses.cautions import Alignment, Caution, cautions
 from toolkit.analyses.efficiency import Efficiency, efficiencies
 from toolkit.analyses.energy import Energy, energies
+from toolkit.analyses.ledger_devices import FetchInCompute, LedgerDevice, fetches_in_compute, ledger_devices
 from toolkit.analyses.matched import Matched
 from toolkit.analyses.runtime import Runtime
 from toolkit.analyses.stack_windows import StackWindow, stack_windows
@@ -192,6 +193,8 @@ class Summary(Struct, frozen=True, kw_only=True):
     stages: list[Stage]
     epochs: list[Epoch]
     gaps: list[Gap]
+    ledger_devices: list[LedgerDevice]
+    fetches_in_compute: list[FetchInCompute]
     training: list[Training]
     steps: list[Steps]
     inference: list[Latency]
@@ -231,6 +234,8 @@ def summarise(
         stages=_rows(connection, "stages", Stage),
         epochs=[convert(row, Epoch) for row in _ledger(runner.run(connection, "epoch_ledger"), "wall_ns")],
         gaps=[convert(row, Gap) for row in _ledger(runner.run(connection, "epoch_gaps"), "gap_ns")],
+        ledger_devices=ledger_devices(connection),
+        fetches_in_compute=fetches_in_compute(connection),
         training=_rows(connection, "training", Training),
         steps=_rows(connection, "step_times", Steps),
         inference=_rows(connection, "inference", Latency),

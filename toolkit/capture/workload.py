@@ -45,12 +45,18 @@ class NativeProfiler(Protocol):
 class FitHooks(Protocol):
     """What a framework's own training loop tells, in this order, so that its time can be marked.
 
-    For each epoch: `begin_epoch`, then `begin_step` and `end_step` around each compiled step, `begin_validation` and
-    `end_validation` around its own validation, `end_epoch`.
+    For each epoch: `begin_epoch`, `begin_batches`, then `begin_step` and `end_step` around each compiled step,
+    `begin_validation` and `end_validation` around its own validation, `end_epoch`.
     """
 
     def begin_epoch(self, epoch: int) -> None:
         """Epoch `epoch`, from 1, begins."""
+
+    def begin_batches(self) -> None:
+        """Its callbacks have heard of the epoch; now the loop starts its pipeline."""
+
+    def fetching(self) -> AbstractContextManager[Any]:
+        """To be held around the making of one batch, where Python makes them in the loop's own thread."""
 
     def begin_step(self, step: int) -> None:
         """Step `step`, from 1 within its epoch, begins."""

@@ -1,28 +1,25 @@
 """The report that people read at a glance in a terminal: rich tables of one summary."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from toolkit.analyses.summary import Epoch, Gap, Summary
+from toolkit.analyses.summary import Summary
 from toolkit.reports import shipped
 from toolkit.reports.allocators import allocator_tables
 from toolkit.reports.energy import energy_sections
 from toolkit.reports.inference import inference_tables
+from toolkit.reports.ledger import ledger_tables
 from toolkit.reports.matched import sentence
 from toolkit.reports.sections import trace_sections
 from toolkit.reports.stacks import stack_tables
-from toolkit.reports.tables import UNKNOWN, bar, mebibytes, milliseconds, share, table
+from toolkit.reports.tables import UNKNOWN, mebibytes, milliseconds, table
 from toolkit.reports.where import where_it_ran
 from toolkit.spec import RunSpec
 
-# The order in which a training loop meets them.
-PARTS = (
-    "data_wait", "host_to_device", "compile", "compute", "validation", "callbacks", "checkpoint", "profiler", "other",
-)  # fmt: skip
 SHOWN_METRICS = {"cpu", "rss", "pss", "cgroup_memory", "power", "memory_used", "utilisation", "temperature"}
 
 
@@ -41,7 +38,7 @@ def _sections(name: str, spec: RunSpec, status: dict[str, Any], summary: Summary
     for pass_name in spec.passes:
         epochs = [epoch for epoch in summary.epochs if epoch.pass_name == pass_name]
         if epochs:
-            yield _ledger(pass_name, epochs, [gap for gap in summary.gaps if gap.pass_name == pass_name])
+            yield from ledger_tables(summary, pass_name, epochs)
     for pass_name in sorted({entry.pass_name for entry in summary.inference}, reverse=True):
         yield from inference_tables([entry for entry in summary.inference if entry.pass_name == pass_name])
     for trace in summary.traces:
@@ -160,6 +157,16 @@ def _ledger(pass_name: str, epochs: Sequence[Epoch], gaps: Sequence[Gap]) -> Tab
 def _mean_parts(entries: Sequence[dict[str, int]]) -> dict[str, int]:
     parts = {part for entry in entries for part in entry}
     return {part: sum(entry.get(part, 0) for entry in entries) // len(entries) for part in parts}
+
+
+def _inference(summary: Summary, pass_name: str) -> Table:
+    title = f"Inference, host memory to host memory, {pass_name} pass, ms"
+    found = table(title, "batch", "p50", "p90", "worst", "samples/s", "requests")
+    for entry in summary.inference:
+        if entry.pass_name == pass_name:
+            latencies = [milliseconds(ns) for ns in (entry.p50_ns, entry.p90_ns, entry.worst_ns)]
+            found.add_row(str(entry.batch), *latencies, f"{entry.samples_per_s:,.0f}", str(entry.requests))
+    return found
 
 
 def _samples(spec: RunSpec, summary: Summary) -> Table:

@@ -20,7 +20,7 @@ import numpy as np
 from jax import numpy as jnp
 
 from toolkit.capture.record import Recorder
-from toolkit.capture.workload import Evaluation, NativeProfiler, Request
+from toolkit.capture.workload import Evaluation, FitHooks, NativeProfiler, Request
 from toolkit.capture.workloads import jax_parts, keras_description, keras_parts
 from toolkit.capture.workloads.data import Data, load, requested
 from toolkit.capture.workloads.keras_fit import Fitting
@@ -56,7 +56,8 @@ class JaxWorkload:
         self._compiles = jax_parts.CompileCount()
         self._data: Data = load(spec)
         self.steps_per_epoch = self._data.steps
-        self._train_set: keras_parts.TrainSet = jax_parts.Batches(self._data.train, self._data.scaling, spec)
+        self._batches = jax_parts.Batches(self._data.train, self._data.scaling, spec)
+        self._train_set: keras_parts.TrainSet = self._batches
         self._validation_set = jax_parts.Batches(self._data.validation, self._data.scaling, spec)
         self.model = keras_parts.model(spec)
         self._optimizer = keras_parts.optimizer(spec)
@@ -92,7 +93,7 @@ class JaxWorkload:
             loss=self._loss,
             optimizer=self._optimizer,
             compiled=self._execution(),
-            pipeline=jax_parts.pipeline(self._train_set, self._spec, fitted=self._spec.loop == "fit"),
+            pipeline=jax_parts.pipeline(self._batches, self._spec, fitted=self._spec.loop == "fit"),
             tf32=jax_parts.allows_tf32(),
         )
 
@@ -236,6 +237,11 @@ class FitWorkload(Fitting, JaxWorkload):
         if steps:
             self.model.fit(self._warm_up_batches(steps), steps_per_epoch=steps, shuffle=False, verbose=0)
         self.sync()
+
+    def fit(self, hooks: FitHooks) -> None:
+        """All epochs. Keras asks for batches inside its step, in the loop's own thread: their making is told."""
+        self._batches.fetching = hooks.fetching
+        super().fit(hooks)
 
     def _execution(self) -> str:
         return keras_description.execution(self.model)

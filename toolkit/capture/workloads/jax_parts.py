@@ -1,8 +1,10 @@
 """What the JAX workload is put together from beside Keras: batches by NumPy, JAX's profiler, its settings and facts."""
 
+import contextlib
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -42,7 +44,10 @@ MEMORY = {
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of scaled float32 images [n, size, size, 3] and int32 labels [n], made in the thread that asks."""
+    """Batches of scaled float32 images [n, size, size, 3] and int32 labels [n], made in the thread that asks.
+
+    `fetching()` is held around the making of each.
+    """
 
     def __init__(self, split: Split, scaling: Scaling, spec: RunSpec) -> None:
         super().__init__()
@@ -50,6 +55,7 @@ class Batches(keras.utils.PyDataset):
         self._scaling = scaling
         self._spec = spec
         self._indices = np.arange(split.samples)
+        self.fetching: Callable[[], AbstractContextManager[Any]] = contextlib.nullcontext
 
     def epoch(self, number: int) -> "Batches":
         """Itself, from here on in the order of epoch `number`."""
@@ -61,10 +67,11 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> Batch:
         size = self._spec.batch
-        places = self._indices[index * size : (index + 1) * size] % len(self._split.labels)
-        images = self._split.images[places] * self._scaling.scale - self._scaling.shift
-        # JAX keeps no 64-bit numbers unless it is told to.
-        return images, self._split.labels[places].astype(np.int32)
+        with self.fetching():
+            places = self._indices[index * size : (index + 1) * size] % len(self._split.labels)
+            images = self._split.images[places] * self._scaling.scale - self._scaling.shift
+            # JAX keeps no 64-bit numbers unless it is told to.
+            return images, self._split.labels[places].astype(np.int32)
 
     def __iter__(self) -> Iterator[Batch]:
         return (self[index] for index in range(len(self)))

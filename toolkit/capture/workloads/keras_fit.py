@@ -93,6 +93,7 @@ class _Marking(keras.callbacks.CallbackList):
         self._hooks.begin_epoch(epoch + 1)
         self._train_set.epoch(epoch + 1)
         super().on_epoch_begin(epoch, logs)
+        self._hooks.begin_batches()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         super().on_train_batch_begin(batch, logs)

@@ -1,0 +1,77 @@
+"""Where the epochs' time went: the ledger on the host, and what each device did in its parts."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from toolkit.analyses.ledger_devices import LedgerDevice
+from toolkit.analyses.summary import Epoch, Gap, Summary
+from toolkit.reports.tables import bar, milliseconds, percent, share, shown, table
+
+# The order in which a training loop meets them.
+PARTS = (
+    "data_wait", "host_to_device", "compile", "compute", "validation", "callbacks", "checkpoint", "profiler", "other",
+)  # fmt: skip
+
+
+def ledger_tables(summary: Summary, pass_name: str, epochs: Sequence[Epoch]) -> Iterable[RenderableType]:
+    """The ledger of one pass, which has `epochs`, and what its trace adds."""
+    yield _ledger(pass_name, epochs, [gap for gap in summary.gaps if gap.pass_name == pass_name])
+    for row in summary.fetches_in_compute:
+        if row.pass_name == pass_name:
+            yield Text(
+                f"fit waits for its batches inside compute: {milliseconds(row.fetch_ns)} of"
+                f" {milliseconds(row.compute_ns)} ms ({percent(share(row.fetch_ns, row.compute_ns))}) in the profiled"
+                " window, by the trace\n",
+                "dim",
+            )
+    rows = [row for row in summary.ledger_devices if row.pass_name == pass_name]
+    for device in sorted({row.device for row in rows}):
+        yield _device_ledger([row for row in rows if row.device == device])
+
+
+def _ledger(pass_name: str, epochs: Sequence[Epoch], gaps: Sequence[Gap]) -> Table:
+    """Epoch 1 apart, the mean of the others, and what lies between epochs."""
+    columns = [("epoch 1", [epochs[0].parts_ns])]
+    if len(epochs) > 1:
+        title = "epoch 2" if len(epochs) == 2 else f"mean of 2 to {len(epochs)}"  # noqa: PLR2004 - the second
+        columns.append((title, [epoch.parts_ns for epoch in epochs[1:]]))
+    last = columns[-1][0]
+    if gaps:
+        columns.append(("between epochs", [gap.parts_ns for gap in gaps]))
+    found = table(f"Epoch ledger, {pass_name} pass, ms", "part", *(title for title, _ in columns), f"share of {last}")
+    means = {title: _mean_parts(entries) for title, entries in columns}
+    whole = sum(means[last].values())
+    for part in [*PARTS, *sorted({part for mean in means.values() for part in mean} - set(PARTS))]:
+        if any(part in mean for mean in means.values()):
+            figures = [milliseconds(mean.get(part)) for mean in means.values()]
+            found.add_row(part.replace("_", " "), *figures, bar(share(means[last].get(part, 0), whole)))
+    found.add_section()
+    found.add_row("wall", *(milliseconds(sum(mean.values())) for mean in means.values()), "", style="bold")
+    if not all(epoch.complete for epoch in epochs):
+        found.note = "The last epoch was cut off."
+    return found
+
+
+def _mean_parts(entries: Sequence[dict[str, int]]) -> dict[str, int]:
+    parts = {part for entry in entries for part in entry}
+    return {part: sum(entry.get(part, 0) for entry in entries) // len(entries) for part in parts}
+
+
+def _device_ledger(rows: Sequence[LedgerDevice]) -> Table:
+    """Parts of all epochs together, in the ledger's order, then those of the gaps between them."""
+    found = table(
+        f"Device {shown(rows[0].device)} in each part of the ledger, profiled window, ms",
+        "part", "in the window", "worked", "idle", "share idle",
+    )  # fmt: skip
+    for between, suffix in ((False, ""), (True, ", between epochs")):
+        own = [row for row in rows if row.between == between]
+        names = [*PARTS, *sorted({row.part for row in own} - set(PARTS))]
+        for part in (name for name in names if any(row.part == name for row in own)):
+            worked = sum(row.worked_ns for row in own if row.part == part)
+            idle = sum(row.idle_ns for row in own if row.part == part)
+            figures = map(milliseconds, (worked + idle, worked, idle))
+            found.add_row(part.replace("_", " ") + suffix, *figures, bar(share(idle, worked + idle)))
+    return found
