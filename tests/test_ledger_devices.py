@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.device_slices import kernel, span
@@ -61,6 +61,7 @@ def test_a_device_works_and_idles_in_each_part(tmp_path: Path) -> None:
     }
 
 
+@settings(max_examples=15)
 @given(work=st.lists(st.tuples(st.integers(-30, 170), st.integers(0, 60)), max_size=8))
 def test_worked_and_idle_make_up_each_part(tmp_path_factory: Any, work: list[tuple[int, int]]) -> None:
     """Whatever the device did, the two sum to the part's time in the window, to the nanosecond."""

@@ -131,44 +131,6 @@ def _last_scalars(summary: Summary) -> Iterable[Any]:
     return {scalar.name: scalar for scalar in summary.scalars if scalar.pass_name == wanted}.values()
 
 
-def _ledger(pass_name: str, epochs: Sequence[Epoch], gaps: Sequence[Gap]) -> Table:
-    """Epoch 1 apart, the mean of the others, and what lies between epochs."""
-    columns = [("epoch 1", [epochs[0].parts_ns])]
-    if len(epochs) > 1:
-        title = "epoch 2" if len(epochs) == 2 else f"mean of 2 to {len(epochs)}"  # noqa: PLR2004 - the second
-        columns.append((title, [epoch.parts_ns for epoch in epochs[1:]]))
-    last = columns[-1][0]
-    if gaps:
-        columns.append(("between epochs", [gap.parts_ns for gap in gaps]))
-    found = table(f"Epoch ledger, {pass_name} pass, ms", "part", *(title for title, _ in columns), f"share of {last}")
-    means = {title: _mean_parts(entries) for title, entries in columns}
-    whole = sum(means[last].values())
-    for part in [*PARTS, *sorted({part for mean in means.values() for part in mean} - set(PARTS))]:
-        if any(part in mean for mean in means.values()):
-            figures = [milliseconds(mean.get(part)) for mean in means.values()]
-            found.add_row(part.replace("_", " "), *figures, bar(share(means[last].get(part, 0), whole)))
-    found.add_section()
-    found.add_row("wall", *(milliseconds(sum(mean.values())) for mean in means.values()), "", style="bold")
-    if not all(epoch.complete for epoch in epochs):
-        found.note = "The last epoch was cut off."
-    return found
-
-
-def _mean_parts(entries: Sequence[dict[str, int]]) -> dict[str, int]:
-    parts = {part for entry in entries for part in entry}
-    return {part: sum(entry.get(part, 0) for entry in entries) // len(entries) for part in parts}
-
-
-def _inference(summary: Summary, pass_name: str) -> Table:
-    title = f"Inference, host memory to host memory, {pass_name} pass, ms"
-    found = table(title, "batch", "p50", "p90", "worst", "samples/s", "requests")
-    for entry in summary.inference:
-        if entry.pass_name == pass_name:
-            latencies = [milliseconds(ns) for ns in (entry.p50_ns, entry.p90_ns, entry.worst_ns)]
-            found.add_row(str(entry.batch), *latencies, f"{entry.samples_per_s:,.0f}", str(entry.requests))
-    return found
-
-
 def _samples(spec: RunSpec, summary: Summary) -> Table:
     """Each metric of the unprofiled pass where there is one: over the whole pass, and its mean by epoch."""
     shown = "time" if "time" in spec.passes else spec.passes[0]
