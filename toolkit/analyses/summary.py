@@ -17,6 +17,7 @@ from toolkit.analyses.matched import Matched
 from toolkit.analyses.runtime import Runtime
 from toolkit.analyses.stack_windows import StackWindow, stack_windows
 from toolkit.analyses.traces import TraceAnalysis, analyse
+from toolkit.analyses.utilisation import Utilisation, Work, utilisations
 
 SCHEMA = 1
 Ns = Annotated[int, Meta(description="nanoseconds")]
@@ -198,6 +199,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     training: list[Training]
     steps: list[Steps]
     inference: list[Latency]
+    utilisation: list[Utilisation]
     scalars: list[Scalar]
     traces: list[TraceAnalysis]
     allocators: list[AllocatorMemory]
@@ -220,8 +222,12 @@ def summarise(
     runtime: Runtime | None = None,
     matched: Matched | None = None,
     batch: int | None = None,
+    work: Work | None = None,
 ) -> Summary:
-    """Runs every analysis over a run's store, of `batch` samples a step. Asserts that each ledger sums to its whole."""
+    """Runs every analysis over a run's store, of `batch` samples a step. Asserts that each ledger sums to its whole.
+
+    `work` is what the run computed, where its worker recorded it.
+    """
     warnings = cautions(connection)
     energy = energies(connection)
     return Summary(
@@ -239,6 +245,7 @@ def summarise(
         training=_rows(connection, "training", Training),
         steps=_rows(connection, "step_times", Steps),
         inference=_rows(connection, "inference", Latency),
+        utilisation=utilisations(connection, work, batch),
         scalars=_rows(connection, "scalars", Scalar),
         traces=analyse(connection),
         allocators=allocator_memory(connection),

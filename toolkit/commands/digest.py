@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from toolkit.analyses import matched, runtime
+from toolkit.analyses import matched, runtime, utilisation
 from toolkit.analyses.sound import sound
 from toolkit.analyses.summary import summarise
 from toolkit.capture import runs
@@ -19,6 +19,12 @@ def digest(folder: Path) -> None:
     ingest(folder)
     batch = from_json((folder / runs.SPEC).read_text(encoding="utf-8")).batch
     with sound(folder), connect(folder) as connection:
-        summary = summarise(connection, runtime=runtime.read(folder), matched=matched.read(folder), batch=batch)
+        summary = summarise(
+            connection,
+            runtime=runtime.read(folder),
+            matched=matched.read(folder),
+            batch=batch,
+            work=utilisation.read(folder),
+        )
         write_speedscope(connection, folder)
     write_whole(folder / "summary.json", encode(summary))

@@ -17,6 +17,7 @@ from toolkit.reports.matched import sentence
 from toolkit.reports.sections import trace_sections
 from toolkit.reports.stacks import stack_tables
 from toolkit.reports.tables import UNKNOWN, mebibytes, milliseconds, table
+from toolkit.reports.utilisation import utilisation_lines
 from toolkit.reports.where import where_it_ran
 from toolkit.spec import RunSpec
 
@@ -35,6 +36,7 @@ def _sections(name: str, spec: RunSpec, status: dict[str, Any], summary: Summary
     yield from _of_what(spec, summary)
     yield _trust(summary)
     yield from _timing(spec, summary)
+    yield from utilisation_lines(summary.utilisation)
     for pass_name in spec.passes:
         epochs = [epoch for epoch in summary.epochs if epoch.pass_name == pass_name]
         if epochs:
