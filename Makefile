@@ -2,6 +2,8 @@
 ##
 ##   make profile FRAMEWORK=torch MODEL=resnet50   profile a workload; any setting of `hwprof run` upper-cased:
 ##        BATCH=8 EPOCHS=1 STEPS=5 DEVICE=cpu …    only those given on make's command line count
+##   make sweep FRAMEWORK=torch,tf BATCH=8,32     measure every combination, and name the best batch; beside settings:
+##        MODEL=cifar_cnn REPEATS=6..10 WIDTH=5%   MAX_MINUTES=30, ORDER_SEED=7, FILE=matrix.toml, DRY_RUN=1, RESUME=last
 ##   make verify MODEL=resnet50                    show that the matched model is the same in every framework:
 ##        FRAMEWORKS=tf,jax FORCE=1                which to hold to PyTorch; anew where a verdict is kept
 ##   make verify-all                               all eight models, one table at the end
@@ -20,7 +22,7 @@
 ##   PYTHON=/path/to/python3.12   the Python to install with (by default the first that fits)
 ##   RUNS=folder                  where runs lie (by default runs/)
 
-.PHONY: help profile verify verify-all tensorboard doctor images image test lint check fuzz docs lock clean setup setup-dev
+.PHONY: help profile sweep verify verify-all tensorboard doctor images image test lint check fuzz docs lock clean setup setup-dev
 .DEFAULT_GOAL := help
 
 BIN := .venv/toolkit/bin
@@ -42,6 +44,11 @@ needed = $(or $(call given,$1),$(error Give $1 on make's command line, as in: ma
 FORCED = $(filter-out 0 no false,$(call given,FORCE))
 VERIFY_OPTIONS = $(if $(call given,FRAMEWORKS),--frameworks $(call quoted,$(value FRAMEWORKS))) $(if $(FORCED),--force) \
   $(foreach name,$(filter-out PYTHON RUNS MODEL FRAMEWORKS FORCE,$(GIVEN)),--set $(call quoted,$(call lower,$(name))=$(value $(name))))
+SWEEP_VALUES := REPEATS WIDTH MAX_MINUTES ORDER_SEED RESUME
+SWEEP_OPTIONS = $(foreach name,$(filter $(SWEEP_VALUES),$(GIVEN)),--$(subst _,-,$(call lower,$(name))) $(call quoted,$(value $(name)))) \
+  $(if $(filter-out 0 no false,$(call given,DRY_RUN)),--dry-run) \
+  $(foreach name,$(filter-out PYTHON RUNS FILE DRY_RUN $(SWEEP_VALUES),$(GIVEN)),--set $(call quoted,$(call lower,$(name))=$(value $(name)))) \
+  $(if $(call given,FILE),-- $(call quoted,$(value FILE)))
 IMAGE_EXAMPLE := image FRAMEWORK=torch VARIANT=cpu
 RUNS_OPTION = $(if $(call given,RUNS),--runs $(call quoted,$(value RUNS)))
 
@@ -74,6 +81,9 @@ setup-dev:
 
 profile: setup
 	@$(BIN)/hwprof run $(RUNS_OPTION) $(SETTINGS)
+
+sweep: setup
+	@$(BIN)/hwprof sweep $(RUNS_OPTION) $(SWEEP_OPTIONS)
 
 verify: setup
 	@$(BIN)/hwprof verify $(VERIFY_OPTIONS) -- $(call quoted,$(call needed,MODEL,verify MODEL=resnet50))

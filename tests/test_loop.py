@@ -252,6 +252,61 @@ def test_unprofiled_requests_are_timed_with_the_transfer_and_without(tmp_path: P
     assert spy.said.count("resident 1") == spy.said.count("request 1") == 4
 
 
+def forgetful(spec: RunSpec, *, fits: int) -> Spy:
+    """A spy whose requests of more than `fits` samples find no memory, in the timed ones and not before."""
+    spy = Spy(spec)
+
+    def request(batch: int) -> Request:
+        calls = itertools.count()
+
+        def whole() -> None:
+            if batch > fits and next(calls) > 1:
+                raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried too much")
+            spy.said.append(f"request {batch}")
+
+        return Request(whole, lambda: spy.said.append(f"resident {batch}"))
+
+    # one method of one object is replaced, which the checker cannot follow
+    spy.request = request  # type: ignore[method-assign]
+    return spy
+
+
+@pytest.mark.parametrize("profiled", [False, True])
+def test_a_batch_that_does_not_fit_is_its_own_result(tmp_path: Path, *, profiled: bool) -> None:
+    """It is recorded as out of memory; those before and after it are timed, and marks nest as ever."""
+    spec = settings("custom", task="infer", infer_batches=(1, 64, 4))
+    window = Window(100) if profiled else None
+    with Recorder(tmp_path / "worker.jsonl") as record:
+        Session(forgetful(spec, fits=4), spec, record, window).run()
+    requests = [line for line in lines(tmp_path) if line[0] == "mark" and line[3] == "request"]
+    assert [line[4] for line in requests] == ["1", "1", "4", "4"]
+    assert len({line[2] for line in requests}) == 1
+    told = [line[1:] for line in lines(tmp_path) if line[0] == "unavailable" and line[1] == "inference"]
+    assert [line[:3] for line in told] == [["inference", None, "batch 64"]]
+    assert told[0][3].startswith("out of memory: RuntimeError: [enforce fail] DefaultCPUAllocator")
+    ended = {line[1] for line in lines(tmp_path) if line[0] == "mark"}
+    assert [line for line in lines(tmp_path) if line[0] == "open" and line[1] not in ended] == []
+
+
+def test_where_no_batch_fits_the_pass_says_so(tmp_path: Path) -> None:
+    """Out of memory is then how the pass ends, not a pass without figures; any other error ends it at once."""
+    spec = settings("custom", task="infer", infer_batches=(64, 128))
+    with (
+        Recorder(tmp_path / "worker.jsonl") as record,
+        pytest.raises(MemoryError, match="no batch of inference fits: 64"),
+    ):
+        Session(forgetful(spec, fits=4), spec, record, None).run()
+    spy = Spy(spec)
+
+    def broken(batch: int) -> Request:
+        raise RuntimeError("it broke")
+
+    # one method of one object is replaced, which the checker cannot follow
+    spy.request = broken  # type: ignore[method-assign]
+    with Recorder(tmp_path / "other.jsonl") as record, pytest.raises(RuntimeError, match="it broke"):
+        Session(spy, spec, record, None).run()
+
+
 def test_the_trace_is_written_where_training_breaks(tmp_path: Path) -> None:
     """An exception in a step stops the profiler, and leaves stage, epoch and step open in the record."""
     spec, window = settings("custom"), Window(100)

@@ -160,7 +160,7 @@ def resolve(profile: Path | None, overrides: Iterable[str], *, profiles: Path) -
 
     Raises HwprofError for an unknown name or a value that its field refuses.
     """
-    given = dict(_split(item) for item in overrides)
+    given = dict(split(item) for item in overrides)
     path = profile or profiles / f"{known(given.get('model', 'resnet50'), model_names(profiles), 'model')}.toml"
     values = _read_profile(path) | {name: parse(name, text) for name, text in given.items()}
     return check(RunSpec(**values))
@@ -182,12 +182,15 @@ def known(name: str, valid: Iterable[str], what: str, listed: str | None = None)
 
 
 def parse(name: str, text: str) -> Any:
-    """The value of field `name` written as text, as on a command line."""
-    default = FIELDS[known(name, FIELDS, "setting", SETTINGS_LISTED)].default
-    if isinstance(default, tuple):
-        cast = type(default[0])
-        return tuple(_cast(name, item.strip(), cast) for item in text.split(",") if item.strip())
-    return _cast(name, text, type(default))
+    """The value of field `name` written as text, as on a command line; HwprofError where no run can have it."""
+    item = FIELDS[known(name, FIELDS, "setting", SETTINGS_LISTED)]
+    if isinstance(item.default, tuple):
+        cast = type(item.default[0])
+        value: Any = tuple(_cast(name, one.strip(), cast) for one in text.split(",") if one.strip())
+    else:
+        value = _cast(name, text, type(item.default))
+    _check_field(name, value, item)
+    return value
 
 
 def shown(value: object) -> str:
@@ -292,22 +295,28 @@ def _check_framework(spec: RunSpec) -> RunSpec:
     return spec
 
 
-def _split(item: str) -> tuple[str, str]:
+def split(item: str) -> tuple[str, str]:
+    """Name and text of `name=value`."""
     name, equals, value = item.partition("=")
     if not equals:
         raise HwprofError(f"{item!r} is no setting.", remedy="Write name=value, such as batch=8.")
     return name, value
 
 
-def _read_profile(path: Path) -> dict[str, Any]:
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """What a TOML file holds; HwprofError naming `what` it was to be where it cannot be read."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise HwprofError(f"Cannot read the profile {path}: {error}.", remedy="Give a TOML file.") from error
-    return {name: _from_toml(path, name, value) for name, value in values.items()}
+        raise HwprofError(f"Cannot read the {what} {path}: {error}.", remedy="Give a TOML file.") from error
 
 
-def _from_toml(path: Path, name: str, value: Any) -> Any:
+def _read_profile(path: Path) -> dict[str, Any]:
+    return {name: from_toml(path, name, value) for name, value in read_toml(path, "profile").items()}
+
+
+def from_toml(path: Path, name: str, value: Any) -> Any:
+    """The value of field `name` as the file `path` has it; HwprofError where it is of another type."""
     default: Any = FIELDS[known(name, FIELDS, f"key in {path}:", SETTINGS_LISTED)].default
     example = default
     if isinstance(default, tuple):

@@ -65,8 +65,7 @@ class Mark:
 
     def end(self) -> None:
         """Ends it: its record is whole from here on."""
-        if self._annotation is not None:
-            self._annotation.__exit__(None, None, None)
+        self._close_annotation()
         end = monotonic_ns()
         self._recorder.leave(self)
         self._recorder.write(
@@ -78,6 +77,14 @@ class Mark:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if kind is None:
             self.end()
+        elif self.kind not in OUTER_KINDS:
+            # It leaves no record, and what comes after an error that is survived is not inside it.
+            self._close_annotation()
+            self._recorder.leave(self)
+
+    def _close_annotation(self) -> None:
+        if self._annotation is not None:
+            self._annotation.__exit__(None, None, None)
 
 
 class Records:

@@ -82,6 +82,15 @@ def launched(folder: Path, part: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+def device_of(folder: Path) -> str | None:
+    """The device that was settled for a run (cpu, cuda); None where there is no record of it."""
+    try:
+        device = json.loads((folder / LAUNCH).read_text(encoding="utf-8"))["device"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return device if isinstance(device, str) else None
+
+
 def close(folder: Path, *, status: str, reason: str | None, exit_code: int) -> None:
     """Writes the status, the run's last act, with what was settled when it began."""
     settled = {part: launched(folder, part) for part in ("runtime", "matched")}

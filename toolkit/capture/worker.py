@@ -17,6 +17,7 @@ from typing import Any
 from toolkit.capture import description, environment
 from toolkit.capture.files import write_whole
 from toolkit.capture.loop import Session
+from toolkit.capture.memory_errors import line, out_of_memory
 from toolkit.capture.record import Recorder
 from toolkit.capture.samplers import pyspy
 from toolkit.capture.workloads import MODULES
@@ -55,12 +56,10 @@ def _outcome(spec: RunSpec, pass_name: str, device: str, folder: Path, record: R
         return {"status": "interrupted", "reason": "stopped by a signal", "exit_code": INTERRUPTED}
     except HwprofError as error:
         return {"status": "failed", "reason": str(error), "exit_code": error.exit_code}
-    except MemoryError as error:
-        return {"status": "out_of_memory", "reason": _line(error), "exit_code": FAILED}
     except Exception as error:  # noqa: BLE001 - a framework may raise anything; the record must still say what
         traceback.print_exc()
-        status = "out_of_memory" if _out_of_memory(error) else "failed"
-        return {"status": status, "reason": _line(error), "exit_code": FAILED}
+        status = "out_of_memory" if out_of_memory(error) else "failed"
+        return {"status": status, "reason": line(error), "exit_code": FAILED}
     return {"status": "complete", "reason": None, "exit_code": 0}
 
 
@@ -83,18 +82,6 @@ def _mark_for_pyspy(record: Recorder, *, spied: bool) -> None:
     if spied:
         with record.mark("sync", "pyspy"):
             pyspy.hwprof_pyspy_marker()
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """PyTorch raises OutOfMemoryError or names it in a RuntimeError; TensorFlow raises ResourceExhaustedError."""
-    return type(error).__name__ in {"OutOfMemoryError", "ResourceExhaustedError"} or any(
-        words in str(error).lower() for words in ("out of memory", "can't allocate memory", "oom when allocating")
-    )
-
-
-def _line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}"
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from toolkit.errors import INTERRUPTED, HwprofError, complain
 # Name -> what `hwprof --help` says of it; the command is `toolkit.commands.<name>:command`.
 COMMANDS = {
     "run": "Run a workload under samplers and its framework's profiler, and report.",
+    "sweep": "Measure every combination of settings, and name the best batch.",
     "verify": "Show that a matched model is the same in every framework.",
     "differences": "List what differs between a model of two frameworks, or two runs.",
     "analyze": "Analyse traces that any profiler run left.",

@@ -1,12 +1,16 @@
 """raw/ to summary.json: ingest, analyses, summary. Shared by the commands that need it."""
 
+import contextlib
 from pathlib import Path
+
+import duckdb
 
 from toolkit.analyses import matched, runtime, utilisation
 from toolkit.analyses.sound import sound
 from toolkit.analyses.summary import summarise
-from toolkit.capture import runs
+from toolkit.capture import launch, runs
 from toolkit.capture.files import write_whole
+from toolkit.errors import FAILED, INTERRUPTED, HwprofError
 from toolkit.ingest.run import ingest
 from toolkit.ingest.store import connect
 from toolkit.reports.stacks import write_speedscope
@@ -28,3 +32,21 @@ def digest(folder: Path) -> None:
         )
         write_speedscope(connection, folder)
     write_whole(folder / "summary.json", encode(summary))
+
+
+def finish(folder: Path, outcome: launch.Outcome) -> launch.Outcome:
+    """Ingest and summary, then the status; a failure or Ctrl-C on the way becomes the run's outcome."""
+    try:
+        digest(folder)
+    except KeyboardInterrupt:
+        outcome = launch.Outcome("interrupted", "stopped while its records were read", INTERRUPTED)
+    except HwprofError as error:
+        if outcome == launch.COMPLETE:
+            outcome = launch.Outcome("failed", str(error), FAILED)
+    except (OSError, duckdb.Error) as error:
+        if outcome == launch.COMPLETE:
+            outcome = launch.Outcome("failed", f"its tables cannot be written: {error}", FAILED)
+    # On a full disk the run stays `incomplete`, and the line that follows says why.
+    with contextlib.suppress(OSError):
+        runs.close(folder, **outcome._asdict())
+    return outcome

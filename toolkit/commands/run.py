@@ -1,15 +1,13 @@
 """`hwprof run`."""
 
-import contextlib
 from pathlib import Path
 
 import click
-import duckdb
 
-from toolkit.capture import launch, runs
-from toolkit.commands.digest import digest
+from toolkit.capture import launch
+from toolkit.commands.digest import finish
 from toolkit.commands.show import show
-from toolkit.errors import FAILED, INTERRUPTED, HwprofError
+from toolkit.errors import HwprofError
 from toolkit.spec import FIELDS, resolve, shown
 
 PROFILES = launch.ROOT / "profiles"
@@ -35,7 +33,7 @@ def command(profile: Path | None, settings: tuple[str, ...], runs_folder: Path, 
     plan = launch.plan(resolve(profile, settings, profiles=PROFILES), runs=runs_folder, say=_say)
     folder = launch.create_folder(runs_folder, plan)
     outcome = launch.run_passes(folder, plan, say=_say)
-    outcome = _digest(folder, outcome)
+    outcome = finish(folder, outcome)
     if as_json or outcome == launch.COMPLETE:
         _show(folder, as_json=as_json)
     if outcome != launch.COMPLETE:
@@ -46,24 +44,6 @@ def command(profile: Path | None, settings: tuple[str, ...], runs_folder: Path, 
             " raw/*/worker.log.",
             exit_code=outcome.exit_code,
         )
-
-
-def _digest(folder: Path, outcome: launch.Outcome) -> launch.Outcome:
-    """Ingest and summary, then the status; a failure or Ctrl-C on the way becomes the run's outcome."""
-    try:
-        digest(folder)
-    except KeyboardInterrupt:
-        outcome = launch.Outcome("interrupted", "stopped while its records were read", INTERRUPTED)
-    except HwprofError as error:
-        if outcome == launch.COMPLETE:
-            outcome = launch.Outcome("failed", str(error), FAILED)
-    except (OSError, duckdb.Error) as error:
-        if outcome == launch.COMPLETE:
-            outcome = launch.Outcome("failed", f"its tables cannot be written: {error}", FAILED)
-    # On a full disk the run stays `incomplete`, and the line that follows says why.
-    with contextlib.suppress(OSError):
-        runs.close(folder, **outcome._asdict())
-    return outcome
 
 
 def _show(folder: Path, *, as_json: bool) -> None:

@@ -4,21 +4,27 @@ from pathlib import Path
 
 import click
 
-from toolkit.capture import runs
+from toolkit.capture import runs, sweeps
+from toolkit.commands import sweep
 from toolkit.commands.console import console
 from toolkit.commands.digest import digest
+from toolkit.commands.sweeping import History
 from toolkit.errors import HwprofError
 from toolkit.reports import summary_json, terminal
 
 
 @click.command
-@click.argument("run", default="last")
+@click.argument("run", metavar="RUN | SWEEP", default="last")
 @click.option(
     "--runs", "runs_folder", type=click.Path(path_type=Path), default="runs", show_default=True, help="Where runs are."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print summary.json.")
-def command(run: str, runs_folder: Path, *, as_json: bool) -> None:
-    """Show the report of a run: its name, its folder, or `last`."""
+@click.option("--json", "as_json", is_flag=True, help="Print summary.json, or what the sweep found.")
+@click.option("--force", is_flag=True, help="Of a sweep also the figures of matched runs that are not verified.")
+def command(run: str, runs_folder: Path, *, as_json: bool, force: bool) -> None:
+    """Show the report of a run, or of a sweep as far as it has come: its name, its folder, or `last` (run)."""
+    if run != "last" and (found := sweeps.folder_of(runs_folder, run)):
+        sweep.show(History(sweeps.read(found)), as_json=as_json, force=force)
+        return
     folder = runs.find(runs_folder, run)
     # A run that is not closed may still be writing: what was read of it before is out of date.
     if summary_json.read(folder / "summary.json") is None or not (folder / runs.STATUS).exists():

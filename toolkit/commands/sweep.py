@@ -1,0 +1,162 @@
+"""`hwprof sweep`."""
+
+import re
+import secrets
+import time
+from functools import partial
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+
+from toolkit.capture import launch, matrix, sweeps
+from toolkit.capture.matrix import Point
+from toolkit.capture.sweeps import Entry, Limits, Log, Sweep
+from toolkit.commands import sweeping
+from toolkit.commands.console import console
+from toolkit.commands.sweep_progress import watching
+from toolkit.commands.sweeping import History
+from toolkit.errors import INTERRUPTED, HwprofError
+from toolkit.reports import sweep as report
+
+PROFILES = launch.ROOT / "profiles"
+# Six is the least of which a median has an interval of 95 %.
+REPEATS, WIDTH = "6..10", "5%"
+SEEDS = 2**32
+MINUTE_S = 60
+
+
+@click.command
+@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE,VALUE", help="A setting; several values: an axis."
+)
+@click.option("--repeats", default=REPEATS, show_default=True, metavar="LEAST..MOST", help="Runs of each point.")
+@click.option("--width", default=WIDTH, show_default=True, help="Enough, once the 95 % interval is within ± this.")
+@click.option("--max-minutes", type=float, metavar="N", help="Begin no run after so long; --resume goes on.")
+@click.option(
+    "--order-seed", type=click.IntRange(0, SEEDS - 1), help="Of the order of runs; by default drawn and recorded."
+)
+@click.option("--dry-run", is_flag=True, help="Show the points and run nothing.")
+@click.option("--resume", metavar="SWEEP", help="Go on with a sweep: its name, its folder, or `last`.")
+@click.option(
+    "--runs", "runs_folder", type=click.Path(path_type=Path), default="runs", show_default=True, help="Where runs go."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the tables.")
+@click.option("--force", is_flag=True, help="Show figures of matched runs that are not verified to be the same too.")
+def command(  # noqa: PLR0913 - one parameter an option
+    file: Path | None,
+    settings: tuple[str, ...],
+    repeats: str,
+    width: str,
+    max_minutes: float | None,
+    *,
+    order_seed: int | None,
+    dry_run: bool,
+    resume: str | None,
+    runs_folder: Path,
+    as_json: bool,
+    force: bool,
+) -> None:
+    """Measure every combination of settings, each in fresh processes, in random order; and name the best batch.
+
+    FILE is a TOML file with [settings] (one value each) and [matrix] (a list each); --set adds to it. What a
+    combination cannot do, and what fails or runs out of memory, is a result of its point. Ctrl-C keeps what there is.
+
+    \b
+    hwprof sweep --set framework=torch,tf,jax --set model=cifar_cnn --set batch=8,32,128
+    hwprof sweep --set task=infer --set batch=1,8,64 --set model=resnet18 --repeats 6..20 --width 2%
+    hwprof sweep --resume last
+    """
+    if resume:
+        if file or settings or dry_run or order_seed is not None:
+            raise HwprofError("--resume goes on with what was asked then.", remedy="Leave the other settings out.")
+        sweep = sweeps.read(sweeps.find(runs_folder, resume))
+        plans = None
+    else:
+        limits = _limits(repeats, width)
+        asked = (matrix.of_toml(file) if file else {}) | matrix.of_settings(settings)
+        points = matrix.points(asked, profiles=PROFILES)
+        if dry_run:
+            console().print(report.points(points))
+            return
+        launch.check_writable(runs_folder)
+        plans = sweeping.plan_all(points, runs_folder=runs_folder, say=_say)
+        if not plans[0]:
+            raise HwprofError(plans[1][1][1], remedy="No point of the matrix can run.")
+        axes = {name: values for name, values in asked.items() if len(values) > 1}
+        seed = secrets.randbelow(SEEDS) if order_seed is None else order_seed
+        sweep = sweeps.create(runs_folder, axes=axes, points=points, seed=seed, limits=limits)
+    _run(sweep, plans, max_minutes=max_minutes, as_json=as_json, force=force)
+
+
+def _run(
+    sweep: Sweep,
+    planned: tuple[sweeping.Plans, dict[int, tuple[str, str]]] | None,
+    *,
+    max_minutes: float | None,
+    as_json: bool,
+    force: bool,
+) -> None:
+    runs_folder = sweep.folder.parent
+    began = time.monotonic()
+    with Log(sweep) as log:
+        history = History(sweep)
+        sweeping.settle_interrupted(history, log, say=_say)
+        if planned is None:
+            planned = sweeping.plan_all(_open(history), runs_folder=runs_folder, say=_say)
+        plans, refused = planned
+        for number, (status, reason) in refused.items():
+            history.add(log.append(Entry(point=number, repeat=0, status=status, reason=reason)))
+        _say(f"Sweep {sweep.name}: {len(sweep.points)} points, order by seed {sweep.seed}")
+        try:
+            with watching(Console(stderr=True)) as watch:
+                finished = sweeping.drive(
+                    history,
+                    log,
+                    lambda point, number: sweeping.run_repeat(plans[point.number], runs_folder, point, number),
+                    watch=watch,
+                    over=partial(_over, began, max_minutes),
+                )
+        except KeyboardInterrupt:
+            raise HwprofError(f"Sweep {sweep.name} interrupted.", remedy=_go_on(sweep), exit_code=INTERRUPTED) from None
+        show(history, as_json=as_json, force=force)
+    if not finished:
+        _say(f"Its time is over before every point is finished. {_go_on(sweep)}")
+
+
+def show(history: History, *, as_json: bool, force: bool) -> None:
+    """Prints what a sweep found so far: one JSON object, or tables as wide as the terminal."""
+    found = sweeping.results_of(history, force=force)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
+    else:
+        console().print(report.report(found))
+
+
+def _open(history: History) -> list[Point]:
+    return [history.sweep.points[number - 1] for number in history.open()]
+
+
+def _over(began: float, max_minutes: float | None) -> bool:
+    return max_minutes is not None and time.monotonic() - began >= max_minutes * MINUTE_S
+
+
+def _go_on(sweep: Sweep) -> str:
+    return f"`hwprof sweep --resume {sweep.name}` goes on; what ran is kept."
+
+
+def _limits(repeats: str, width: str) -> Limits:
+    found = re.fullmatch(r"(\d+)(?:\.\.(\d+))?", repeats)
+    least, most = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not 1 <= least <= most:
+        raise HwprofError(f"--repeats {repeats} is no number of runs.", remedy="Write LEAST..MOST, as in 6..10.")
+    share = re.fullmatch(r"(\d+(?:\.\d+)?) ?%", width)
+    if not share or not float(share[1]):
+        raise HwprofError(f"--width {width} is no share.", remedy="Write it in per cent, as in 5%.")
+    return Limits(least=least, most=most, width=float(share[1]) / 100)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
