@@ -23,9 +23,8 @@ def folders(runs: Path) -> list[Path]:
 def _created(folder: Path) -> datetime:
     """When the run was launched, as it recorded it; names hold local time, which steps. Else when it was asked for."""
     try:
-        launched = json.loads((folder / "raw" / "launch.json").read_text(encoding="utf-8"))
-        return datetime.fromisoformat(launched["created"]).astimezone(UTC)
-    except (OSError, ValueError, TypeError, KeyError):
+        return datetime.fromisoformat(_settled(folder)["created"]).astimezone(UTC)
+    except (ValueError, TypeError, KeyError):
         return datetime.fromtimestamp((folder / SPEC).stat().st_mtime, UTC)
 
 
@@ -75,20 +74,22 @@ def launched(folder: Path, part: str) -> dict[str, Any] | None:
 
     `runtime`: where the passes ran and from what; `matched`: what is known of the workload's being the same elsewhere.
     """
-    try:
-        found = json.loads((folder / LAUNCH).read_text(encoding="utf-8")).get(part)
-    except (OSError, ValueError, AttributeError):
-        return None
+    found = _settled(folder).get(part)
     return found if isinstance(found, dict) else None
 
 
 def device_of(folder: Path) -> str | None:
-    """The device that was settled for a run (cpu, cuda); None where there is no record of it."""
+    """The device that the run was given, cpu or cuda; None where there is no record of it."""
+    found = _settled(folder).get("device")
+    return found if isinstance(found, str) else None
+
+
+def _settled(folder: Path) -> dict[str, Any]:
     try:
-        device = json.loads((folder / LAUNCH).read_text(encoding="utf-8"))["device"]
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-    return device if isinstance(device, str) else None
+        found = json.loads((folder / LAUNCH).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def close(folder: Path, *, status: str, reason: str | None, exit_code: int) -> None:

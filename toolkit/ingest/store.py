@@ -187,11 +187,21 @@ def connect(folder: Path) -> duckdb.DuckDBPyConnection:
 
     A table that the store lacks is there, empty; a column that it lacks, being older, is there and NULL throughout.
     """
+    connection = bare()
+    attach(connection, folder)
+    return connection
+
+
+def bare() -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection that holds nothing yet, with bounds on what it may take."""
     heap.return_freed()
-    connection = duckdb.connect(config=_bounds())
+    return duckdb.connect(config=_bounds())
+
+
+def attach(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Adds the views of the store in `folder` to the connection's current schema."""
     rules = files(__package__).joinpath("rules.sql").read_text(encoding="utf-8")
     connection.execute(";".join([*(_view(table, folder) for table in schema.TABLES), rules]))
-    return connection
 
 
 def allow_more(connection: duckdb.DuckDBPyConnection) -> None:
