@@ -1,17 +1,20 @@
 """`hwprof list`."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from toolkit.analyses import matched
-from toolkit.capture import runs
+from toolkit.capture import runs, sweeps
 from toolkit.commands.console import console
-from toolkit.errors import HwprofError, complain
+from toolkit.commands.sweeping import History
+from toolkit.errors import HwprofError, complain, printable
 from toolkit.reports import summary_json
 from toolkit.spec import MODES
 
@@ -25,7 +28,7 @@ UNKNOWN: dict[str, Any] = {"step_median_ns": None, "profiler_cost": None, "trust
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
 @click.option("--force", is_flag=True, help="Show figures of matched runs that are not verified to be the same too.")
 def command(runs_folder: Path, *, as_json: bool, force: bool) -> None:
-    """List the runs, oldest first, those of each mode in a table of their own.
+    """List the runs, oldest first, those of each mode in a table of their own; then the sweeps.
 
     Where matched runs are of several frameworks, figures stand beside those that `hwprof verify` found the same.
     """
@@ -41,6 +44,8 @@ def command(runs_folder: Path, *, as_json: bool, force: bool) -> None:
         for mode in dict.fromkeys((*MODES, None)):
             if mine := [entry for entry in entries if entry.get("mode") == mode]:
                 console().print(_table(mode, mine))
+        if found := sweeps.folders(runs_folder):
+            console().print(_sweeps(found))
     if unshown:
         complain(("Shown by --force. " if force else "Figures left blank. ") + matched.not_the_same(unshown))
 
@@ -89,6 +94,24 @@ def _table(mode: str | None, entries: list[dict[str, Any]]) -> Table:
             entry["run"], entry["status"], "–" if step is None else f"{step / 1e6:,.2f}",
             "–" if cost is None else f"×{cost:.2f}", _answer(entry.get("same")), _answer(entry["trusted"]),
         )  # fmt: skip
+    return table
+
+
+def _sweeps(folders: Sequence[Path]) -> Table:
+    """Each sweep and how far it has come; `hwprof show` tells what it found."""
+    table = Table(title="sweeps", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("sweep", "points done", "axes"):
+        table.add_column(title, overflow="fold")
+    for folder in folders:
+        try:
+            sweep = sweeps.read(folder)
+            history = History(sweep)
+        except HwprofError:
+            table.add_row(folder.name, "unreadable", "–")
+            continue
+        done = len(sweep.points) - len(history.open())
+        axes = " · ".join(f"{name}={','.join(values)}" for name, values in sweep.axes.items())
+        table.add_row(folder.name, f"{done} of {len(sweep.points)}", escape(printable(axes)))
     return table
 
 

@@ -1,5 +1,6 @@
 """`hwprof sweep`."""
 
+import platform
 import re
 import secrets
 import time
@@ -17,7 +18,7 @@ from toolkit.commands import sweeping
 from toolkit.commands.console import console
 from toolkit.commands.sweep_progress import watching
 from toolkit.commands.sweeping import History
-from toolkit.errors import INTERRUPTED, HwprofError
+from toolkit.errors import INTERRUPTED, HwprofError, printable
 from toolkit.reports import sweep as report
 
 PROFILES = launch.ROOT / "profiles"
@@ -73,6 +74,7 @@ def command(  # noqa: PLR0913 - one parameter an option
         if file or settings or dry_run or order_seed is not None:
             raise HwprofError("--resume goes on with what was asked then.", remedy="Leave the other settings out.")
         sweep = sweeps.read(sweeps.find(runs_folder, resume))
+        _check_host(sweep)
         plans = None
     else:
         limits = _limits(repeats, width)
@@ -133,6 +135,14 @@ def show(history: History, *, as_json: bool, force: bool) -> None:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
     else:
         console().print(report.report(found))
+
+
+def _check_host(sweep: Sweep) -> None:
+    if sweep.host != platform.node():
+        raise HwprofError(
+            f"Sweep {sweep.name} was begun on {printable(sweep.host)}, and this is {platform.node()}.",
+            remedy="Figures of two machines are not put together: resume it there, or begin another here.",
+        )
 
 
 def _open(history: History) -> list[Point]:
