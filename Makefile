@@ -7,6 +7,8 @@
 ##   make verify MODEL=resnet50                    show that the matched model is the same in every framework:
 ##        FRAMEWORKS=tf,jax FORCE=1                which to hold to PyTorch; anew where a verdict is kept
 ##   make verify-all                               all eight models, one table at the end
+##   make overhead MODEL=resnet50                  what each option of the profilers and samplers costs:
+##        FRAMEWORK=torch,tf REPEATS=5 STEPS=20    in which, by how many processes of how many steps each
 ##   make tensorboard                              show the recorded runs in TensorBoard
 ##   make doctor                                   what works on this machine, and what to do about the rest
 ##   make images                                   build the image of every framework and variant: cpu, cuda
@@ -22,7 +24,7 @@
 ##   PYTHON=/path/to/python3.12   the Python to install with (by default the first that fits)
 ##   RUNS=folder                  where runs lie (by default runs/)
 
-.PHONY: help profile sweep verify verify-all tensorboard doctor images image test lint check fuzz docs lock clean setup setup-dev
+.PHONY: help profile sweep verify verify-all overhead tensorboard doctor images image test lint check fuzz docs lock clean setup setup-dev
 .DEFAULT_GOAL := help
 
 BIN := .venv/toolkit/bin
@@ -49,6 +51,10 @@ SWEEP_OPTIONS = $(foreach name,$(filter $(SWEEP_VALUES),$(GIVEN)),--$(subst _,-,
   $(if $(filter-out 0 no false,$(call given,DRY_RUN)),--dry-run) \
   $(foreach name,$(filter-out PYTHON RUNS FILE DRY_RUN $(SWEEP_VALUES),$(GIVEN)),--set $(call quoted,$(call lower,$(name))=$(value $(name)))) \
   $(if $(call given,FILE),-- $(call quoted,$(value FILE)))
+# What is no option of the command is a setting of the workload.
+OVERHEAD_OPTIONS := FRAMEWORK MODEL OPTIONS STEPS REPEATS ORDER_SEED
+OVERHEAD = $(foreach name,$(filter $(OVERHEAD_OPTIONS),$(GIVEN)),--$(subst _,-,$(call lower,$(name))) $(call quoted,$(value $(name)))) \
+  $(foreach name,$(filter-out PYTHON RUNS $(OVERHEAD_OPTIONS),$(GIVEN)),--set $(call quoted,$(call lower,$(name))=$(value $(name))))
 IMAGE_EXAMPLE := image FRAMEWORK=torch VARIANT=cpu
 RUNS_OPTION = $(if $(call given,RUNS),--runs $(call quoted,$(value RUNS)))
 
@@ -90,6 +96,9 @@ verify: setup
 
 verify-all: setup
 	@$(BIN)/hwprof verify $(VERIFY_OPTIONS) -- all
+
+overhead: setup
+	@$(BIN)/hwprof overhead $(OVERHEAD)
 
 tensorboard: setup
 	@$(BIN)/hwprof tensorboard $(RUNS_OPTION)

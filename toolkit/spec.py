@@ -24,6 +24,7 @@ LOOPS = ("auto", "custom", "fit")
 DATASETS = ("synthetic", "cifar10")
 OPTIMIZERS = ("adam", "sgd")
 PASSES = ("time", "profile")
+SAMPLERS = ("host", "gpu")
 MATCHED = "matched"
 AS_SHIPPED = "as-shipped"
 MODES = (MATCHED, AS_SHIPPED)
@@ -127,6 +128,11 @@ class RunSpec:
     )
     profile_shapes: bool = _option(default=False, doc="record operator input shapes in the trace (torch)")
     profile_stacks: bool = _option(default=False, doc="record Python stacks in the trace")
+    samplers: tuple[str, ...] = _option(
+        SAMPLERS,
+        "what samples beside the worker: host (processor, memory), gpu (NVML); empty: nothing",
+        choices=SAMPLERS,
+    )
     sample_hz: int = _option(10, "readings a second of host and GPU beside the worker", least=1)
     pyspy: bool = _option(default=False, doc="attach py-spy to the worker of the profile pass")
     timeout_s: int = _option(3600, "a pass that takes longer is ended and recorded as such", least=1)
@@ -216,12 +222,14 @@ def check(spec: RunSpec) -> RunSpec:
         )
     if spec.dataset == "synthetic" and spec.steps == 0:
         raise HwprofError("Synthetic data has no end, so steps=0 never ends.", remedy="Give steps=N.")
-    for name in ("passes", "infer_batches"):
+    for name in ("passes", "samplers", "infer_batches"):
         values = getattr(spec, name)
         if len(set(values)) < len(values):
             raise HwprofError(f"{name}={shown(values)} says one thing twice.", remedy="Say each once.")
     if spec.task == "infer" and not (spec.infer_repeats and spec.infer_batches):
         raise HwprofError("task=infer without requests does nothing.", remedy="Give infer_repeats and infer_batches.")
+    if spec.pyspy and "host" not in spec.samplers:
+        raise HwprofError("pyspy=true needs the host's sampler, which starts it.", remedy="Leave samplers out.")
     if not spec.passes:
         raise HwprofError("passes is empty.", remedy="Give passes=time, passes=profile or passes=time,profile.")
     return _settled(spec)

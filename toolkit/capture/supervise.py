@@ -122,13 +122,13 @@ def _start_samplers(spec: RunSpec, arguments: list[str], log: Any) -> Samplers:
     """The samplers' processes, once they have taken their baselines. py-spy attaches in the profile pass only."""
     _, pass_name, device, folder = arguments
     pyspy = "true" if spec.pyspy and pass_name == "profile" else "false"
-    commands = {"sampling": pyspy, "gpu_sampling": device}
+    commands = {"host": ("sampling", pyspy), "gpu": ("gpu_sampling", device)}
     samplers = [
         subprocess.Popen(
             [sys.executable, "-m", f"toolkit.capture.{module}", folder, str(spec.sample_hz), last],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
         )
-        for module, last in commands.items()
+        for module, last in (commands[name] for name in spec.samplers)
     ]  # fmt: skip
     for sampler in samplers:
         if sampler.stdout is not None:

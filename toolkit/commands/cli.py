@@ -23,6 +23,7 @@ COMMANDS = {
     "list": "List the runs.",
     "show": "Show the report of a run.",
     "tensorboard": "Serve runs in TensorBoard, on loopback.",
+    "overhead": "Measure what each option of the profilers and samplers costs.",
     "doctor": "Look at this machine: what works here, and what to do about the rest.",
     "image": "Build the images that runs in containers need.",
 }
