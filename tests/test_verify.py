@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
@@ -24,13 +23,11 @@ TAMPERED = RunSpec(model="resnet18")
 
 
 @pytest.fixture(scope="module")
-def torch_probes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Future[Told], Told]:
+def torch_probes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Told, Told]:
     """PyTorch's tensors in float64, which no constant of Keras's definition changes, and how far it is from itself."""
     place = tmp_path_factory.mktemp("probes")
     probes = Probes(TAMPERED, place, say=lambda _: None)
-    reference: Future[Told] = Future()
-    reference.set_result(probes.reference())
-    return place, reference, probes.itself(reference)
+    return place, probes.reference(), probes.itself()
 
 
 def failing(verdict: Verdict) -> list[tuple[str, str | None]]:
@@ -78,14 +75,14 @@ def test_matched_models_are_the_same_in_every_framework(model: str, tmp_path: Pa
     ids=["epsilon", "momentum", "Adam's epsilon", "stride"],
 )  # fmt: skip
 def test_a_wrong_constant_is_caught_and_named(
-    change: tuple[str, str, str], first: str, tmp_path: Path, torch_probes: tuple[Path, Future[Told], Told]
+    change: tuple[str, str, str], first: str, tmp_path: Path, torch_probes: tuple[Path, Told, Told]
 ) -> None:
     """The first quantity that it changes is the first that fails, with a tensor's name."""
     place, reference, itself = torch_probes
     probes = Probes(TAMPERED, place, say=lambda _: None, sources=tampered(tmp_path, *change))
-    wrong_one = probes.of("tf", "fp64", reference, until=first)
+    wrong_one = probes.of("tf", "fp64", until=first)
     shutil.rmtree(place / "tf-fp64")
-    (verdict,) = verdicts("resnet18", Probed(reference.result(), itself, (wrong_one,), 1))
+    (verdict,) = verdicts("resnet18", Probed(reference, itself, (wrong_one,), 1))
     assert not verdict.agrees
     quantity, tensor = failing(verdict)[0]
     assert quantity == first

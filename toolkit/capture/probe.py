@@ -1,15 +1,18 @@
 """What a matched model computes, in one framework.
 
 `python -m toolkit.capture.probe SPEC DEVICE FOLDER UNTIL [REFERENCE]`, in the framework's environment. Without
-REFERENCE every quantity is kept in FOLDER as NAME.npz; with the folder of another framework's probe, which is done when
-standard input closes, each tensor is held to that one's, and FOLDER/probe.json tells how far apart they are. UNTIL is
-the last of QUANTITIES to compute. Dropout and stochastic depth are off: their masks are each framework's own.
+REFERENCE every quantity is kept in FOLDER, a file a tensor; with the folder of another framework's probe each tensor is
+held to that one's, and FOLDER/probe.json tells how far apart they are. UNTIL is the last of QUANTITIES to compute.
+Dropout and stochastic depth are off: their masks are each framework's own. What is only compared lies in files and is
+read in blocks: of a large model each copy in memory counts.
 """
 
 import hashlib
 import importlib
 import itertools
 import json
+import math
+import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +35,9 @@ STEPS = 10
 QUANTITIES = (
     "inference", "forward", "gradients", "statistics", "weights_1", f"weights_{STEPS}", f"inference_{STEPS}",
 )  # fmt: skip
+INITIAL = "initial"
 HASHED_BATCHES = 3
+BLOCK = 1 << 20
 
 
 class Probe(Protocol):
@@ -79,45 +84,45 @@ def main(arguments: list[str]) -> int:
 
 
 def _probe(probe: Probe, batch: int, folder: Path, until: str, reference: Path | None) -> dict[str, Any]:
-    initial = {name: array.copy() for name, array in probe.state().items()}
+    state = probe.state()
+    shapes = {name: list(array.shape) for name, array in state.items()}
+    hashed = digest({name: array.astype(np.float32) for name, array in state.items()})
+    if reference is None:
+        _keep(folder / INITIAL, state)
+    del state
     rows: list[dict[str, Any]] = []
-    for quantity, tensors in _quantities(probe, until):
+    for quantity, tensors in _quantities(probe, (reference or folder) / INITIAL):
         if reference is None:
-            # mypy takes the tensors for savez's own arguments.
-            np.savez(folder / f"{quantity}.npz", **tensors)  # type: ignore[arg-type]
+            _keep(folder / quantity, tensors)
         else:
-            # The first waits for the reference to be whole.
-            sys.stdin.read()
-            moved_from = initial if quantity.startswith("weights") else {}
-            rows += _distances(quantity, tensors, reference / f"{quantity}.npz", moved_from)
+            moved_from = reference / INITIAL if quantity.startswith("weights") else None
+            rows += _distances(quantity, tensors, reference / quantity, moved_from)
+        # The next is computed without these in memory.
+        del tensors
+        if quantity == until:
+            break
     return {
         "facts": probe.facts(),
-        "initial_sha256": digest({name: array.astype(np.float32) for name, array in initial.items()}),
+        "initial_sha256": hashed,
         "batches_sha256": [_hash(batch) for epoch in (1, 2) for batch in _first(probe, epoch)],
         "flops": probe.flops(batch),
-        "tensors": {name: list(array.shape) for name, array in initial.items()},
+        "tensors": shapes,
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "rows": rows,
     }
 
 
-def _quantities(probe: Probe, until: str) -> Iterator[tuple[str, Tensors]]:
-    """QUANTITIES, none after `until`."""
-    for quantity, tensors in _every_quantity(probe):
-        yield quantity, tensors
-        if quantity == until:
-            return
-
-
-def _every_quantity(probe: Probe) -> Iterator[tuple[str, Tensors]]:
-    initial = {name: array.copy() for name, array in probe.state().items()}
+def _quantities(probe: Probe, initial: Path) -> Iterator[tuple[str, Tensors]]:
+    """All of QUANTITIES, none of whose tensors is held once the next is asked for; training starts from `initial`."""
     batches = list(itertools.islice(probe.batches(1), STEPS))
     images, labels = batches[0]
     yield "inference", {"logits": probe.forward(images)}
     logits, loss, gradients = probe.gradients(images, labels)
     yield "forward", {"logits": logits, "loss": loss}
     yield "gradients", gradients
+    del gradients
     yield "statistics", {name: array for name, array in probe.state().items() if ".running_" in name}
-    probe.load(initial)
+    probe.load({name: _mapped(initial, name) for name in _names(initial)})
     for number, batch in enumerate(batches, 1):
         probe.step(*batch)
         if number in (1, STEPS):
@@ -125,28 +130,56 @@ def _every_quantity(probe: Probe) -> Iterator[tuple[str, Tensors]]:
     yield f"inference_{STEPS}", {"logits": probe.forward(images)}
 
 
-def _distances(quantity: str, tensors: Tensors, path: Path, moved_from: Tensors) -> list[dict[str, Any]]:
+def _keep(folder: Path, tensors: Tensors) -> None:
+    folder.mkdir()
+    for name, array in tensors.items():
+        np.save(folder / f"{name}.npy", array)
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name.removesuffix(".npy") for path in folder.iterdir()}
+
+
+def _mapped(folder: Path, name: str) -> Array:
+    """A tensor's file as memory that the system takes back when it needs it; what is written there reaches no file."""
+    mapped: Array = np.load(folder / f"{name}.npy", mmap_mode="c")
+    return mapped
+
+
+def _distances(quantity: str, tensors: Tensors, there: Path, moved_from: Path | None) -> list[dict[str, Any]]:
     """One row a tensor: how far it is from the reference's, and how large that is, or its way from `moved_from`."""
-    with np.load(path) as there:
-        if set(there) != set(tensors):
-            apart = ", ".join(sorted(set(there) ^ set(tensors))[:5])
-            raise HwprofError(f"{quantity}: not the same tensors in both frameworks: {apart}.", remedy="See the model.")
-        return [_distance(quantity, name, array, there[name], moved_from.get(name)) for name, array in tensors.items()]
+    if apart := sorted(_names(there) ^ set(tensors)):
+        raise HwprofError(
+            f"{quantity}: not the same tensors in both frameworks: {', '.join(apart[:5])}.", remedy="See the model."
+        )
+    return [
+        _distance(quantity, name, array, _mapped(there, name), _mapped(moved_from, name) if moved_from else None)
+        for name, array in tensors.items()
+    ]
 
 
 def _distance(quantity: str, name: str, array: Array, other: Array, start: Array | None) -> dict[str, Any]:
     if array.shape != other.shape:
         raise HwprofError(f"{quantity}: {name} is {array.shape} here and {other.shape} there.", remedy="See the model.")
-    difference = array.astype(np.float64) - other
-    size = other.astype(np.float64) - (0 if start is None else start)
+    differences = sizes = 0.0
+    for block in _blocks(array.shape):
+        there = other[block].astype(np.float64)
+        differences += float(np.sum((array[block].astype(np.float64) - there) ** 2))
+        sizes += float(np.sum((there if start is None else there - start[block]) ** 2))
     return {
         "quantity": quantity,
         "name": name,
-        "largest_difference": _finite(np.max(np.abs(difference), initial=0)),
-        "largest": _finite(np.max(np.abs(size), initial=0)),
-        "rms_difference": _finite(np.sqrt(np.mean(difference**2))),
-        "rms": _finite(np.sqrt(np.mean(size**2))),
+        "rms_difference": _finite(np.sqrt(differences / array.size)),
+        "rms": _finite(np.sqrt(sizes / array.size)),
     }
+
+
+def _blocks(shape: tuple[int, ...]) -> list[Any]:
+    """Indices of parts along the first axis that take little memory."""
+    if not shape:
+        return [...]
+    rows = max(BLOCK // math.prod(shape[1:]), 1)
+    return [slice(place, place + rows) for place in range(0, shape[0], rows)]
 
 
 def _finite(value: Any) -> float | None:

@@ -7,15 +7,18 @@ rounds otherwise: how far it is from itself is what rounding alone makes of the 
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic_ns
 from typing import Any, NamedTuple
 
-from toolkit.capture import venvs
+import psutil
+
+from toolkit.capture import cgroups, venvs
 from toolkit.capture.probe import QUANTITIES, STEPS
 from toolkit.capture.verdicts import CPU, REFERENCE, ROOT
 from toolkit.errors import FAILED, HwprofError
@@ -26,6 +29,9 @@ LEARNING_RATE = 1e-5
 BATCH = 8
 # One thread each: twice as fast on two cores, and sums in an order that does not change.
 AT_A_TIME = 2
+# What a probe in float64 takes at most, by what the reference's took: TensorFlow's takes 1.5 times that for VGG, whose
+# tensors are the largest, and for a small model its libraries count.
+MOST, LIBRARIES_BYTES = 1.5, 1 << 29
 THREADS = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -65,29 +71,27 @@ class Probes:
             process.kill()
 
     def reference(self) -> Told:
-        """PyTorch's in float64, whose tensors stay for the others."""
-        return self._told(REFERENCE, "fp64", None, None)
+        """PyTorch's in float64, whose tensors stay for the others; it has to be done before any of them begins."""
+        return self._told(REFERENCE, "fp64", None)
 
-    def itself(self, reference: "Future[Told]") -> Told:
+    def itself(self) -> Told:
         """The reference once more, with its channels first."""
-        return self._told(REFERENCE, "fp64", reference, None, layout=CHANNELS_FIRST)
+        return self._told(REFERENCE, "fp64", QUANTITIES[-1], layout=CHANNELS_FIRST)
 
-    def of(self, framework: str, precision: str, reference: "Future[Told]", *, until: str | None = None) -> Told:
-        """One of `framework`, held to the reference once that is done; no quantity after `until`."""
-        return self._told(framework, precision, reference, until)
+    def of(self, framework: str, precision: str, *, until: str = QUANTITIES[-1]) -> Told:
+        """One of `framework`, held to the reference; no quantity after `until`."""
+        return self._told(framework, precision, until)
 
-    def _told(
-        self, framework: str, precision: str, reference: "Future[Told] | None", until: str | None, **settings: str
-    ) -> Told:
+    def _told(self, framework: str, precision: str, until: str | None, **settings: str) -> Told:
         asked = _spec(self._spec, framework, precision, **settings)
         folder = self._place / "-".join([framework, precision, *settings.values()])
         folder.mkdir()
         (folder / "spec.json").write_text(asked.as_json())
         python = venvs.ensure(framework, CPU, say=self._say).python
-        against = [self._place / f"{REFERENCE}-fp64"] if reference else []
-        arguments: list[str | Path] = [folder / "spec.json", CPU, folder, until or QUANTITIES[-1], *against]
+        against = [until, self._place / f"{REFERENCE}-fp64"] if until else [QUANTITIES[-1]]
         self._say(f"Probing {folder.name}")
-        returncode, last = self._ran([python, "-m", "toolkit.capture.probe", *arguments], reference)
+        command = [python, "-m", "toolkit.capture.probe", folder / "spec.json", CPU, folder, *against]
+        returncode, last = self._ran(command)
         path = folder / "probe.json"
         told: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
         if returncode:
@@ -98,26 +102,25 @@ class Probes:
             )
         return Told(framework, precision, told)
 
-    def _ran(self, command: Sequence[str | Path], reference: "Future[Told] | None") -> tuple[int, str]:
-        """How a probe ended, and its last word. It starts at once, and compares when the reference is there."""
+    def _ran(self, command: Sequence[str | Path]) -> tuple[int, str]:
+        """How a probe ended, and its last word."""
         environment = os.environ | THREADS | {"CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(self._sources)}
         with (
             tempfile.TemporaryFile() as said,
             subprocess.Popen(
-                command, env=environment, cwd=self._sources, stdin=subprocess.PIPE, stdout=said, stderr=said
+                command, env=environment, cwd=self._sources, stdin=subprocess.DEVNULL, stdout=said, stderr=said
             ) as process,
         ):
             self._running.add(process)
             try:
-                if reference:
-                    reference.result()
-                # which closes its standard input
-                process.communicate()
+                process.wait()
             except BaseException:
                 process.kill()
                 raise
             finally:
                 self._running.discard(process)
+            if process.returncode == -signal.SIGKILL:
+                return process.returncode, "it was killed, as the kernel does where memory runs out"
             said.seek(0)
             lines = said.read().decode(errors="replace").strip().splitlines()
             return process.returncode, (lines or ["it said nothing"])[-1]
@@ -126,7 +129,7 @@ class Probes:
 def probe_all(
     spec: RunSpec, frameworks: Sequence[str], *, shows: Callable[[Told], str], say: Callable[[str], None]
 ) -> Probed:
-    """Probes of the spec's model in PyTorch and `frameworks`, in float64 and float32, two at a time.
+    """Probes of the spec's model in PyTorch and `frameworks`, in float64 and float32, as many at a time as fit.
 
     `shows` is the last quantity in which float32 shows anything, by what PyTorch's own told: later ones cost the most
     and are left out. `say` is told each probe as it starts. Raises HwprofError where one cannot run.
@@ -134,25 +137,42 @@ def probe_all(
     for name in dict.fromkeys([REFERENCE, *frameworks]):
         venvs.ensure(name, CPU, say=say)
     began_ns = monotonic_ns()
-    with (
-        tempfile.TemporaryDirectory(prefix="hwprof-verify-") as place,
-        ThreadPoolExecutor(max_workers=AT_A_TIME) as pool,
-    ):
+    with tempfile.TemporaryDirectory(prefix="hwprof-verify-") as place:
         probes = Probes(spec, Path(place), say=say)
-        try:
-            reference = pool.submit(probes.reference)
-            # What the rest waits for comes first, and of the rest what takes longest.
-            single = pool.submit(probes.of, REFERENCE, "fp32", reference)
-            double = [pool.submit(probes.of, name, "fp64", reference) for name in reversed(frameworks)]
-            itself = pool.submit(probes.itself, reference)
-            until = shows(single.result())
-            singles = [pool.submit(probes.of, name, "fp32", reference, until=until) for name in reversed(frameworks)]
-            others = tuple(each.result() for each in (single, *double, *singles))
-            return Probed(reference.result(), itself.result(), others, monotonic_ns() - began_ns)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            probes.end()
-            raise
+        reference = probes.reference()
+        at_a_time = fitting(reference.probe["peak_bytes"], free_bytes(), say=say)
+        with ThreadPoolExecutor(max_workers=at_a_time) as pool:
+            try:
+                # What decides how far the rest goes comes first, and of the rest what takes longest.
+                single = pool.submit(probes.of, REFERENCE, "fp32")
+                double = [pool.submit(probes.of, name, "fp64") for name in reversed(frameworks)]
+                itself = pool.submit(probes.itself)
+                until = shows(single.result())
+                singles = [pool.submit(probes.of, name, "fp32", until=until) for name in reversed(frameworks)]
+                others = tuple(each.result() for each in (single, *double, *singles))
+                return Probed(reference, itself.result(), others, monotonic_ns() - began_ns)
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                probes.end()
+                raise
+
+
+def fitting(reference_bytes: int, free: int, *, say: Callable[[str], None]) -> int:
+    """How many probes at a time, the reference's having taken `reference_bytes`; `say` is told where memory decides."""
+    most = round(reference_bytes * MOST) + LIBRARIES_BYTES
+    at_a_time = min(max(free // most, 1), AT_A_TIME)
+    if at_a_time < AT_A_TIME:
+        short = "" if free >= most else ": it may run out"
+        say(f"One probe at a time: each takes up to {most / 1e9:.1f} GB of memory, {free / 1e9:.1f} are free{short}")
+    return at_a_time
+
+
+def free_bytes() -> int:
+    """Memory that the machine can give without swapping, and that this process's control group lets it have."""
+    group = cgroups.Group()
+    limit, used = group.limits().memory_bytes, group.use().memory_bytes
+    machine: int = psutil.virtual_memory().available
+    return machine if limit is None or used is None else min(machine, limit - used)
 
 
 def _spec(spec: RunSpec, framework: str, precision: str, **settings: str) -> RunSpec:

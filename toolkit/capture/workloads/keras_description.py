@@ -11,7 +11,7 @@ from keras import ops
 from toolkit.capture import description
 from toolkit.capture.description import Layer, Pair, Section, Window
 from toolkit.capture.workloads import tensors
-from toolkit.capture.workloads.matched.keras_layers import StochasticDepth
+from toolkit.capture.workloads.matched.keras_layers import AdaptiveMean, StochasticDepth
 from toolkit.spec import CHANNELS_LAST, RunSpec
 
 kl = keras.layers
@@ -169,10 +169,12 @@ def _pool(how: str) -> Callable[[Any], Iterator[Layer]]:
     return reader
 
 
-def _pool_to(layer: Any) -> Iterator[Layer]:
-    shape = layer.output.shape
-    after = (1, 1) if isinstance(layer, kl.GlobalAveragePooling2D) else _pixels(shape, layer)
-    yield from description.pool_to(layer.name, "average", before=_pixels(layer.input.shape, layer), after=after)
+def _global_pool(layer: Any) -> Iterator[Layer]:
+    yield from description.pool_to(layer.name, "average", before=_pixels(layer.input.shape, layer), after=(1, 1))
+
+
+def _adaptive_mean(layer: Any) -> Iterator[Layer]:
+    yield from description.pool_to(layer.name, "average", before=layer.input.shape[1:3], after=layer.output.shape[1:3])
 
 
 def _relu(layer: Any) -> Iterator[Layer]:
@@ -208,8 +210,8 @@ READERS: dict[type, Callable[[Any], Iterator[Layer]]] = {
     kl.BatchNormalization: _batch_norm,
     kl.MaxPooling2D: _pool("max"),
     kl.AveragePooling2D: _pool("average"),
-    kl.GlobalAveragePooling2D: _pool_to,
-    kl.AdaptiveAveragePooling2D: _pool_to,
+    kl.GlobalAveragePooling2D: _global_pool,
+    AdaptiveMean: _adaptive_mean,
     kl.ReLU: _relu,
     # what it computes is its attribute, told for every layer that has one
     kl.Activation: lambda _: iter(()),

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import layers
 
-from toolkit.capture.workloads.matched.keras_layers import BatchNorm, StochasticDepth
+from toolkit.capture.workloads.matched.keras_layers import AdaptiveMean, BatchNorm, StochasticDepth
 
 Tensor = Any
 VGG_SIDE = 7
@@ -104,11 +104,8 @@ def _vgg(depths: Sequence[int]) -> Callable[[Tensor, int], Tensor]:
                 index += 2
             x = layers.MaxPooling2D()(x)
             index += 1
-        if x.shape[1] == 1:
-            # the mean of any window is the one pixel; Keras's layer cannot make more of it in TensorFlow
-            x = layers.UpSampling2D(VGG_SIDE)(x)
-        elif x.shape[1] != VGG_SIDE:
-            x = layers.AdaptiveAveragePooling2D(VGG_SIDE)(x)
+        if x.shape[1] != VGG_SIDE:
+            x = AdaptiveMean(VGG_SIDE)(x)
         x = layers.Flatten()(x)
         for name in ("classifier.0", "classifier.3"):
             x = layers.Dropout(0.5)(_Dense(4096, activation="relu", name=name)(x))

@@ -28,7 +28,7 @@ def digest(state: Mapping[str, Array]) -> str:
     hashed = hashlib.sha256()
     for name in sorted(state):
         hashed.update(f"{name} {state[name].shape}\n".encode())
-        hashed.update(np.ascontiguousarray(state[name]).tobytes())
+        hashed.update(np.ascontiguousarray(state[name]).data)
     return hashed.hexdigest()
 
 
