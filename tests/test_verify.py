@@ -7,13 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import psutil
 import pytest
 
 from tests.workers import REPO, small, work
 from toolkit.analyses.verification import Verdict, last_that_shows, verdicts
-from toolkit.capture.verdicts import identity
-from toolkit.capture.verify import Probed, Probes, Told
-from toolkit.spec import FRAMEWORKS, RunSpec
+from toolkit.capture import cgroups, probe
+from toolkit.capture.verdicts import PROFILES, identity
+from toolkit.capture.verify import Probed, Probes, Told, fitting, free_bytes
+from toolkit.commands.verify import MODELS
+from toolkit.spec import FRAMEWORKS, RunSpec, model_names
 
 HWPROF = Path(sys.executable).with_name("hwprof")
 OTHERS = [name for name in FRAMEWORKS if name != "torch"]
@@ -138,6 +142,53 @@ def test_a_verdict_holds_for_the_versions_of_a_lock(tmp_path: Path) -> None:
     moved = tmp_path / "tf-cpu.txt"
     moved.write_text((locks / "tf-cpu.txt").read_text().replace("keras==3.", "keras==2."))
     assert identity(spec, "tf", moved) != identity(spec, "tf")
+
+
+@pytest.mark.parametrize(
+    ("took_gb", "free_gb", "at_a_time", "said"),
+    [
+        (7, 24, 2, []),
+        (7, 20, 1, ["One probe at a time: each takes up to 11.0 GB of memory, 20.0 are free"]),
+        (7, 9, 1, ["One probe at a time: each takes up to 11.0 GB of memory, 9.0 are free: it may run out"]),
+        (0.5, 400, 2, []),
+    ],
+)
+def test_as_many_probes_run_at_a_time_as_fit(took_gb: float, free_gb: int, at_a_time: int, said: list[str]) -> None:
+    """By what the reference's took and what is free; memory that decides it, or may not do, is named."""
+    lines: list[str] = []
+    assert fitting(round(took_gb * 1e9), free_gb * 10**9, say=lines.append) == at_a_time
+    assert lines == said
+
+
+def test_memory_is_what_the_group_leaves_of_the_machine_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control group's limit less its use, where that is less than what the machine has."""
+    machine = psutil.virtual_memory().total
+    for limit, most in ((3 << 20, 2 << 20), (None, machine), (1 << 60, machine)):
+        limits = cgroups.Limits(memory_bytes=limit, processors=None, processes=None)
+        monkeypatch.setattr(cgroups.Group, "limits", lambda _, found=limits: found)
+        monkeypatch.setattr(cgroups.Group, "use", lambda _: cgroups.Use(1 << 20, None, None))
+        assert 0 < free_bytes() <= most
+
+
+def test_every_model_is_verified_smallest_first() -> None:
+    """`hwprof verify all` has a turn for each model that there is a profile for."""
+    assert sorted(MODELS) == model_names(PROFILES)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (40, 3), (7, 2, 5)])
+@pytest.mark.parametrize("block", [1, 4, 1 << 20])
+def test_a_distance_in_blocks_is_that_of_the_whole(
+    shape: tuple[int, ...], block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However the tensor lies in memory; NaN anywhere in it is told."""
+    monkeypatch.setattr(probe, "BLOCK", block)
+    here, there, start = (np.asarray(np.random.default_rng(n).random(shape)) for n in range(3))
+    row = probe._distance("weights_1", "w", here.T.copy().T, there, start)
+    assert row["rms_difference"] == pytest.approx(np.sqrt(np.mean((here - there) ** 2)), rel=1e-12)
+    assert row["rms"] == pytest.approx(np.sqrt(np.mean((there - start) ** 2)), rel=1e-12)
+    assert probe._distance("gradients", "w", here, there, None)["rms"] == pytest.approx(np.sqrt(np.mean(there**2)))
+    here[...] = np.where(np.arange(here.size).reshape(shape) == here.size - 1, np.nan, here)
+    assert probe._distance("weights_1", "w", here, there, start)["rms_difference"] is None
 
 
 def told(framework: str, precision: str, difference: float | None) -> Told:
