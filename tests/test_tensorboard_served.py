@@ -16,14 +16,12 @@ from typing import Any, NamedTuple
 
 import psutil
 import pytest
-from selenium.webdriver import Chrome
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.wait import WebDriverWait
 
+from tests.browser import browser, needs_browser
 from tests.test_cli import HWPROF, REPO, hwprof
 from tests.test_tensorboard import free_port, hashes, make_run
 from toolkit.ingest.store import connect
@@ -33,8 +31,6 @@ from toolkit.spec import FRAMEWORKS
 SMALL = ["model=cifar_cnn", "batch=8", "steps=4", "epochs=2", "validation_steps=1", "infer_batches=1", "threads=1"]
 SMALL += ["runtime=local"]
 GPU_TRACE = REPO.parent / "shared" / "traces" / "kineto" / "v100_resnet50_steps_memory.pt.trace.json.gz"
-CHROMIUM = shutil.which("chromium")
-CHROMEDRIVER = shutil.which("chromedriver")
 PATIENCE_S = 120
 
 
@@ -267,7 +263,7 @@ def test_the_pytorch_plugin_shows_a_gpu_s_kernels(tmp_path: Path) -> None:
 
 
 @pytest.mark.e2e
-@pytest.mark.skipif(not (CHROMIUM and CHROMEDRIVER), reason="chromium and chromedriver are not installed")
+@needs_browser
 def test_a_browser_shows_every_tab(board: Board, recorded: Recorded) -> None:
     """Scalars, text, the PyTorch plugin with its run and XProf with its summary come up in a real browser."""
     board.torch_runs()
@@ -276,20 +272,6 @@ def test_a_browser_shows_every_tab(board: Board, recorded: Recorded) -> None:
         shows(driver, f"{board.url}/#text", "What was run", frame=False)
         shows(driver, f"{board.url}/#pytorch_profiler", recorded.torch, frame=True)
         shows(driver, f"{board.url}/#profile", "Performance Summary", frame=True)
-
-
-@contextlib.contextmanager
-def browser() -> Iterator[WebDriver]:
-    """Headless Chromium; root, as in containers, cannot use its sandbox."""
-    options = Options()
-    options.binary_location = CHROMIUM or ""
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1600,1200"):
-        options.add_argument(argument)
-    driver = Chrome(options, Service(CHROMEDRIVER))
-    try:
-        yield driver
-    finally:
-        driver.quit()
 
 
 def shows(driver: WebDriver, url: str, words: str, *, frame: bool) -> None:

@@ -6,7 +6,8 @@ network, and nothing can change.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,24 @@ def ask(stores: Mapping[str, Path], facts: Sequence[Mapping[str, Any]], question
 
     Raises HwprofError where it is no SELECT, is wrong, or takes more memory than allowed.
     """
+    _check(question)
+    with opened(stores, facts, question) as connection:
+        _lock(connection, stores.values())
+        return _answer(connection, question)
+
+
+@contextmanager
+def opened(
+    stores: Mapping[str, Path], facts: Sequence[Mapping[str, Any]], question: str = ""
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection with every table, `runs`, and the analyses that the question names."""
     with store.bare() as connection:
-        _check(connection, question)
         words = {word.lower() for word in WORD.findall(question)}
         _fill(connection, stores, [name for name in analyses() if name in words])
         connection.register("_facts", pa.Table.from_pylist(list(facts)))
         connection.execute(f"CREATE TABLE {RUNS} AS FROM _facts")
         connection.unregister("_facts")
-        _lock(connection, stores.values())
-        return _answer(connection, question)
+        yield connection
 
 
 def analyses() -> list[str]:
@@ -45,9 +55,9 @@ def analyses() -> list[str]:
     return [name for name in runner.names() if name not in schema.TABLES]
 
 
-def _check(connection: duckdb.DuckDBPyConnection, question: str) -> None:
+def _check(question: str) -> None:
     try:
-        statements = connection.extract_statements(question)
+        statements = duckdb.extract_statements(question)
     except duckdb.Error as error:
         raise _wrong(error) from error
     kinds = [statement.type for statement in statements]

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # Where less than this is free, a record that is missing could not be written.
@@ -10,12 +12,18 @@ LEAST_FREE_BYTES = 1 << 16
 
 def write_whole(path: Path, text: str) -> None:
     """Writes `text` to `path` so that a reader, or a crash, never meets half of it."""
+    with whole(path) as partial, partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A file to write in place of `path`, which it becomes when the `with` block ends well, and else is gone."""
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        yield partial
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

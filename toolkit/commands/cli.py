@@ -19,6 +19,7 @@ COMMANDS = {
     "differences": "List what differs between a model of two frameworks, or two runs.",
     "analyze": "Analyse traces that any profiler run left.",
     "compare": "Explain the difference between two runs.",
+    "export": "Write runs or traces for Perfetto, speedscope, or as Parquet.",
     "query": "Answer a question in SQL about runs or traces.",
     "list": "List the runs.",
     "show": "Show the report of a run.",

@@ -1,23 +1,16 @@
 """`hwprof query`."""
 
-import dataclasses
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
 from toolkit.analyses import matched, query
-from toolkit.capture import runs
-from toolkit.commands import progress, sources
+from toolkit.commands import progress, sources, stores
 from toolkit.commands.console import Harmless, console
-from toolkit.commands.digest import digest
 from toolkit.errors import HwprofError, complain, printable
-from toolkit.ingest import cache
-from toolkit.ingest.store import text_of
 from toolkit.reports import answers
-from toolkit.spec import RunSpec
 
 
 @click.command
@@ -45,10 +38,10 @@ def command(
     """
     if form and parquet:
         raise HwprofError("An answer has one form.", remedy=f"Give --{form} or --parquet.")
-    stores = _stores(names, runs_folder, shown=progress.wanted(as_json=form is not None))
-    if unshown := matched.doubtful(matched.compared(sources.runs_among(stores.values()))):
+    found = stores.find(names, runs_folder, shown=progress.wanted(as_json=form is not None))
+    if unshown := matched.doubtful(matched.compared(sources.runs_among(found.values()))):
         complain(f"Compare no figures of these. {matched.not_the_same(unshown)}")
-    answer = query.ask(stores, [_facts(name, folder) for name, folder in stores.items()], question)
+    answer = query.ask(found, stores.facts(found), question)
     if parquet:
         _write(answer, parquet)
     elif form:
@@ -70,36 +63,3 @@ def _write(answer: Any, path: Path) -> None:
         reason = error.strerror or error
         raise HwprofError(f"{path} cannot be written: {reason}.", remedy="Give another --parquet.") from error
     click.echo(f"{path}: {answer.num_rows:,} rows", err=True)
-
-
-def _stores(names: Sequence[str], runs_folder: Path, *, shown: bool) -> dict[str, Path]:
-    """The store of each run or trace by its name; of two of one name, by where they lie."""
-    found, failures = sources.find(path for name in names for path in _paths(name, runs_folder))
-    if failures:
-        raise failures[0]
-    if not found:
-        raise HwprofError(f"There are no runs in {runs_folder}.", remedy="Make one, or name a trace.")
-    stores: dict[str, Path] = {}
-    with progress.watching(found, shown=shown) as watch_of:
-        for path in found:
-            is_run = (path / runs.SPEC).exists()
-            if is_run and not (path / "traces.parquet").exists():
-                digest(path)
-            name = path.name if is_run and path.name not in stores else text_of(path)
-            stores[name] = path if is_run else cache.stored(path, watch=watch_of(path))
-    return stores
-
-
-def _paths(name: str, runs_folder: Path) -> list[Path]:
-    if name == "all":
-        return runs.folders(runs_folder)
-    return [Path(name) if Path(name).exists() else runs.find(runs_folder, name)]
-
-
-def _facts(name: str, folder: Path) -> dict[str, Any]:
-    """The row of `runs`: what was asked of the run, the device that it ran on, how it ended; NULL of a trace."""
-    settings: dict[str, Any] = {field.name: None for field in dataclasses.fields(RunSpec)}
-    if (folder / runs.SPEC).exists():
-        settings |= dataclasses.asdict(runs.spec_of(folder)) | {"device": runs.device_of(folder)}
-        return {"run": name, "status": runs.status_of(folder)["status"], **settings}
-    return {"run": name, "status": None, **settings}

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from rich import box
 from rich.table import Table
 
+from toolkit.capture.files import whole
 from toolkit.errors import HwprofError
 from toolkit.reports.tables import UNKNOWN, shown
 
@@ -51,12 +52,8 @@ def csv(answer: pa.Table) -> str:
 
 def write_parquet(answer: pa.Table, path: Path) -> None:
     """A Parquet file, whole or not at all. Raises OSError."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with whole(path) as partial:
         pq.write_table(answer, partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _cell(value: Any) -> str:

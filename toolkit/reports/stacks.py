@@ -20,7 +20,8 @@ SHOWN_FRAMES = 3
 ORDER = ("stage", "gap", "phase")
 STACKS = """
 SELECT pass_name, thread, depth, frame, ts_ns, dur_ns FROM stacks
-WHERE ts_ns IS NOT NULL AND dur_ns IS NOT NULL AND trace IN (SELECT trace FROM warnings WHERE code = 'stacks_placed')
+WHERE ts_ns IS NOT NULL AND dur_ns IS NOT NULL
+    AND (pass_name IS NULL OR trace IN (SELECT trace FROM warnings WHERE code = 'stacks_placed'))
 ORDER BY pass_name, thread, ts_ns, depth
 """
 
@@ -48,9 +49,14 @@ def stack_tables(windows: Sequence[StackWindow]) -> Iterable[Table]:
 
 def write_speedscope(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
     """Writes SPEEDSCOPE into a run folder, of stacks that lie on its clock; where there are none, nothing."""
+    if text := speedscope_of(connection):
+        write_whole(folder / SPEEDSCOPE, text)
+
+
+def speedscope_of(connection: duckdb.DuckDBPyConnection) -> str | None:
+    """The speedscope file of a store's stacks that have times; None where there are none."""
     rows = connection.execute(STACKS).fetchall()
-    if rows:
-        write_whole(folder / SPEEDSCOPE, json.dumps(speedscope(rows), separators=(",", ":")))
+    return json.dumps(speedscope(rows), separators=(",", ":")) if rows else None
 
 
 def speedscope(rows: Sequence[tuple[Any, ...]]) -> dict[str, Any]:
