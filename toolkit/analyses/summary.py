@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any, TypeVar
 
 import duckdb
-from msgspec import Meta, Struct, convert
+from msgspec import Meta, Struct, convert, structs
 
 from toolkit.analyses import runner
 from toolkit.analyses.allocator_memory import AllocatorMemory, allocator_memory
@@ -12,8 +12,10 @@ from toolkit.analyses.category_energy import CategoryEnergy, category_energies
 from toolkit.analyses.cautions import Alignment, Caution, cautions
 from toolkit.analyses.efficiency import Efficiency, efficiencies
 from toolkit.analyses.energy import Energy, energies
+from toolkit.analyses.findings import Finding
 from toolkit.analyses.ledger_devices import FetchInCompute, LedgerDevice, fetches_in_compute, ledger_devices
 from toolkit.analyses.matched import Matched
+from toolkit.analyses.run_findings import diagnosis
 from toolkit.analyses.runtime import Runtime
 from toolkit.analyses.stack_windows import StackWindow, stack_windows
 from toolkit.analyses.traces import TraceAnalysis, analyse
@@ -105,6 +107,24 @@ class Latency(Struct, frozen=True, kw_only=True):
     resident_samples_per_s: float | None
 
 
+class CompiledStep(Struct, frozen=True, kw_only=True):
+    """A training step that traced or compiled a graph; `usual_ns` is the median of those of its pass that did not."""
+
+    pass_name: str
+    epoch: int
+    step: int
+    ns: Ns
+    usual_ns: MaybeNs
+
+
+class Resident(Struct, frozen=True, kw_only=True):
+    """What the worker had resident in the host's memory when an epoch ended."""
+
+    pass_name: str
+    epoch: int
+    bytes: int
+
+
 class Scalar(Struct, frozen=True, kw_only=True):
     """A loss (mean over samples) or an accuracy (0 to 1); null where it was no number, as when training diverges."""
 
@@ -190,6 +210,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     matched: Matched | None
     trusted: bool
     warnings: list[Caution]
+    findings: list[Finding]
     profiler_cost: ProfilerCost | None
     stages: list[Stage]
     epochs: list[Epoch]
@@ -198,6 +219,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     fetches_in_compute: list[FetchInCompute]
     training: list[Training]
     steps: list[Steps]
+    compiled_steps: list[CompiledStep]
     inference: list[Latency]
     utilisation: list[Utilisation]
     scalars: list[Scalar]
@@ -205,6 +227,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     allocators: list[AllocatorMemory]
     stacks: list[StackWindow]
     framework_memory: list[FrameworkMemory]
+    resident: list[Resident]
     samples: list[Sample]
     baseline: list[Baseline]
     idle_power: list[IdlePower]
@@ -230,12 +253,13 @@ def summarise(
     """
     warnings = cautions(connection)
     energy = energies(connection)
-    return Summary(
+    summary = Summary(
         schema=SCHEMA,
         runtime=runtime,
         matched=matched,
         trusted=not any(warning.untrusted for warning in warnings),
         warnings=warnings,
+        findings=[],
         profiler_cost=_profiler_cost(runner.run(connection, "profiler_cost")),
         stages=_rows(connection, "stages", Stage),
         epochs=[convert(row, Epoch) for row in _ledger(runner.run(connection, "epoch_ledger"), "wall_ns")],
@@ -244,6 +268,7 @@ def summarise(
         fetches_in_compute=fetches_in_compute(connection),
         training=_rows(connection, "training", Training),
         steps=_rows(connection, "step_times", Steps),
+        compiled_steps=_rows(connection, "compiled_steps", CompiledStep),
         inference=_rows(connection, "inference", Latency),
         utilisation=utilisations(connection, work, batch),
         scalars=_rows(connection, "scalars", Scalar),
@@ -251,6 +276,7 @@ def summarise(
         allocators=allocator_memory(connection),
         stacks=stack_windows(connection),
         framework_memory=_rows(connection, "framework_memory", FrameworkMemory),
+        resident=_rows(connection, "resident", Resident),
         samples=_rows(connection, "samples", Sample),
         baseline=_rows(connection, "baseline", Baseline),
         idle_power=_rows(connection, "idle_power", IdlePower),
@@ -261,6 +287,7 @@ def summarise(
         unavailable=_rows(connection, "unavailable", Unavailable),
         alignment=_rows(connection, "alignment", Alignment),
     )
+    return structs.replace(summary, findings=diagnosis(summary))
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, analysis: str, kind: type[T]) -> list[T]:

@@ -2,6 +2,8 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from itertools import chain
+from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
 import duckdb
@@ -11,12 +13,15 @@ from toolkit.analyses import identities, runner
 from toolkit.analyses.allocated_by import AllocatedBy, allocated_by
 from toolkit.analyses.cautions import Caution, cautions
 from toolkit.analyses.device_time import DeviceTime, device_time
+from toolkit.analyses.findings import Finding, findings
+from toolkit.analyses.idle_causes import IdleCauses, idle_causes
 from toolkit.analyses.kernel_attribution import KernelAttribution
 from toolkit.analyses.memory import MemorySeries, memory_series
 from toolkit.analyses.operators import OperatorTime, operator_times
 from toolkit.analyses.step_parts import StepParts, step_parts
 from toolkit.analyses.streams import Launches, StreamIdle, launches, stream_idle
 from toolkit.analyses.told_kernels import kernels_by
+from toolkit.analyses.trace_findings import RULES
 
 # Columns of the table `traces`.
 TOLD = ("path", "pass_name", "format", "rank", "world_size", "gpus", "gpu_model", "events")
@@ -82,6 +87,17 @@ class Kernel(Struct, frozen=True, kw_only=True):
     category: str
     kernels: int
     ns: int
+
+
+class ShortKernels(Struct, frozen=True, kw_only=True):
+    """A device's kernels under 10 µs, by short_kernels.sql."""
+
+    device: str
+    kernels: int
+    kernel_ns: int
+    short_kernels: int
+    short_ns: int
+    most_name: str | None
 
 
 class Allocator(Struct, frozen=True, kw_only=True):
@@ -151,7 +167,8 @@ class Readings(Struct, frozen=True, kw_only=True):
 class TraceAnalysis(Struct, frozen=True, kw_only=True):
     """One trace. `doubts` are those of its `warnings` for which it is not trusted.
 
-    `kernels` are each device's longest, `uncategorised` the longest of those that no rule of categories.toml knows.
+    `findings` are ranked, the largest share first. `kernels` are each device's longest, `uncategorised` the longest of
+    those that no rule of categories.toml knows.
     """
 
     path: str
@@ -168,7 +185,9 @@ class TraceAnalysis(Struct, frozen=True, kw_only=True):
     devices: list[TraceDevice]
     streams: list[StreamIdle]
     launches: list[Launches]
+    idle_causes: list[IdleCauses]
     kernels: list[Kernel]
+    short_kernels: list[ShortKernels]
     uncategorised: list[Kernel]
     kernels_by: list[KernelAttribution]
     steps: list[StepParts]
@@ -178,6 +197,7 @@ class TraceAnalysis(Struct, frozen=True, kw_only=True):
     frames: list[Frame]
     memory: Memory
     readings: list[Readings]
+    findings: list[Finding] = []
 
 
 class _OfTrace(Protocol):
@@ -190,17 +210,27 @@ T = TypeVar("T", bound=_OfTrace)
 
 def analyse(connection: duckdb.DuckDBPyConnection) -> list[TraceAnalysis]:
     """Every trace of a store. Raises AssertionError where parts do not make up their whole."""
-    by_trace = ("kernels", "annotations", "stacks", "allocations", "segments", "live_blocks", "trace_readings")
+    by_trace = (
+        "kernels",
+        "short_kernels",
+        "annotations",
+        "stacks",
+        "allocations",
+        "segments",
+        "live_blocks",
+        "trace_readings",
+    )
     rows = {name: _rows(connection, name) for name in by_trace}
     told = _of(cautions(connection))
     devices, streams = _of(_devices(connection)), _of(stream_idle(connection))
     launched, attributed = _of(launches(connection)), _of(kernels_by(connection))
+    waited = _of(idle_causes(connection, sorted(chain(*devices.values()), key=attrgetter("trace", "device"))))
     steps, operators = _of(step_parts(connection)), _of(operator_times(connection))
     series, asked = _of(memory_series(connection)), _of(allocated_by(connection))
     for trace in devices.keys() | steps.keys():
         identities.check(devices[trace], streams[trace], attributed[trace], steps[trace])
     query = f"SELECT trace, {', '.join(TOLD)} FROM traces ORDER BY trace"  # noqa: S608 - our own names
-    return [
+    analyses = [
         TraceAnalysis(
             **dict(zip(TOLD, told_of_it, strict=True)),
             trusted=not any(caution.untrusted for caution in told[trace]),
@@ -209,7 +239,9 @@ def analyse(connection: duckdb.DuckDBPyConnection) -> list[TraceAnalysis]:
             devices=devices[trace],
             streams=streams[trace],
             launches=launched[trace],
+            idle_causes=waited[trace],
             kernels=_longest(rows["kernels"][trace]),
+            short_kernels=convert(rows["short_kernels"][trace], list[ShortKernels]),
             uncategorised=_longest([row for row in rows["kernels"][trace] if row["category"] == OTHER]),
             kernels_by=attributed[trace],
             steps=steps[trace],
@@ -228,6 +260,7 @@ def analyse(connection: duckdb.DuckDBPyConnection) -> list[TraceAnalysis]:
         )
         for trace, *told_of_it in connection.execute(query).fetchall()
     ]
+    return [structs.replace(analysis, findings=findings(RULES, analysis)) for analysis in analyses]
 
 
 def _sentence(caution: Caution) -> str:

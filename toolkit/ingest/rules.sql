@@ -22,3 +22,14 @@ WITH numbered AS (
         AND (step_num IS NOT NULL OR starts_with(name, 'ProfilerStep#') AND regexp_matches(name, '^ProfilerStep#\d{1,9}$'))
 )
 SELECT * EXCLUDE (reached_ns) FROM numbered WHERE reached_ns IS NULL OR host_end_ns > reached_ns;
+
+-- A call of CUDA's or HIP's, by its name, that returns only once the device has done what was asked for: whoever makes it finds
+-- the device's queue empty.
+CREATE MACRO is_blocking(name) AS regexp_matches(
+    name, '^(cuda|cu|hip)(Stream|Device|Event|Ctx)Synchronize|^(cuda|hip)Memcpy(WithStream)?$|^cuMemcpy(DtoH|HtoD)(_v2)?$'
+);
+
+-- What a framework's trace calls the loading of a batch: PyTorch's DataLoader, tf.data's iterators, and our own mark of it.
+CREATE MACRO is_loading(name) AS regexp_matches(
+    name, '^(enumerate\(Data(Loader|Pipe)\)#|(EagerLocalExecute: )?IteratorGetNext|hwprof\.data_wait\.)'
+);

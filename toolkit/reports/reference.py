@@ -10,6 +10,7 @@ from toolkit.analyses import runner
 from toolkit.analyses.summary import Summary
 from toolkit.ingest import limits
 from toolkit.reports.doctor import Diagnosis
+from toolkit.reports.findings import findings_page
 from toolkit.spec import FIELDS, shown
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -23,6 +24,7 @@ def pages() -> dict[str, str]:
         "analyses.md": analyses_page(),
         "settings.md": settings_page(),
         "limits.md": limits_page(),
+        "findings.md": "\n".join(["# Findings", "", GENERATED, "", *findings_page(), ""]),
         "summary.schema.json": json.dumps(msgspec.json.schema(Summary), indent=1) + "\n",
         "doctor.schema.json": json.dumps(msgspec.json.schema(Diagnosis), indent=1) + "\n",
     }

@@ -11,6 +11,7 @@ from toolkit.analyses.summary import Summary
 from toolkit.reports import shipped
 from toolkit.reports.allocators import allocator_tables
 from toolkit.reports.energy import energy_sections
+from toolkit.reports.findings import finding_sections
 from toolkit.reports.inference import inference_tables
 from toolkit.reports.ledger import ledger_tables
 from toolkit.reports.matched import sentence
@@ -35,6 +36,7 @@ def _sections(name: str, spec: RunSpec, status: dict[str, Any], summary: Summary
         yield from where_it_ran(summary.runtime)
     yield from _of_what(spec, summary)
     yield _trust(summary)
+    yield from finding_sections(summary.findings)
     yield from _timing(spec, summary)
     yield from utilisation_lines(summary.utilisation)
     for pass_name in spec.passes:

@@ -12,6 +12,7 @@ from rich.text import Text
 from toolkit.analyses.ranks import Analysis
 from toolkit.analyses.traces import TraceAnalysis
 from toolkit.errors import printable
+from toolkit.reports.findings import finding_sections
 from toolkit.reports.pointers import pointers
 from toolkit.reports.ranks import job_sections
 from toolkit.reports.sections import trace_sections
@@ -58,6 +59,8 @@ def _trace(trace: TraceAnalysis) -> Iterable[RenderableType]:
     yield Text.assemble(verdict, f" · {trace.format}{rank}{gpus} · {trace.events:,} events")
     for warning in trace.warnings:
         yield Text(f"  {printable(warning)}", "red" if warning in trace.doubts else "yellow", overflow="fold")
+    if trace.devices:
+        yield from finding_sections(trace.findings)
     found = pointers(trace)
     if found:
         yield Text("Look next at", "bold")

@@ -1,0 +1,18 @@
+-- Training steps in which a graph was traced or compiled, beside the usual step of their pass.
+-- pass_name: time or profile
+-- epoch: from 1
+-- step: from 1 within its epoch
+-- ns: duration
+-- usual_ns: median duration of the steps of the pass that did not compile; NULL where all did
+WITH compiled AS (
+    SELECT DISTINCT pass_name, parent AS id FROM marks WHERE kind = 'phase' AND name = 'compile'
+),
+steps AS (
+    SELECT marks.*, compiled.id IS NOT NULL AS compiled
+    FROM marks LEFT JOIN compiled USING (pass_name, id) WHERE kind = 'step' AND complete
+),
+usual AS (
+    SELECT pass_name, quantile_disc(dur_ns, 0.5) FILTER (NOT compiled) AS usual_ns FROM steps GROUP BY ALL
+)
+SELECT pass_name, epoch, step, dur_ns AS ns, usual_ns
+FROM steps JOIN usual USING (pass_name) WHERE compiled ORDER BY pass_name, epoch, step

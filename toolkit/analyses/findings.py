@@ -1,0 +1,87 @@
+"""What a finding is, and how those of one subject are ranked: one function and one entry in a tuple of rules each.
+
+Times of a run's passes and of its profiled window, and bytes, have one measure in common: the share of the whole in
+which they were found. By that they are ranked.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from msgspec import Struct
+
+# From this share of the whole on, a part of it is a finding unless its rule says otherwise: no single remedy wins more
+# than what is at stake, and less than this is within reach of a noisy machine.
+NOTABLE = 0.1
+
+
+class Finding(Struct, frozen=True, kw_only=True):
+    """One cause of lost time, or memory: how much is at stake, of what, where to see it and what to do.
+
+    Either `at_stake_ns` or `at_stake_bytes` is told. `share` is what that is of `share_of`.
+    """
+
+    code: str
+    title: str
+    at_stake_ns: int | None
+    at_stake_bytes: int | None
+    share: float
+    share_of: str
+    evidence: str
+    remedy: str
+
+
+class Stake(NamedTuple):
+    """What a rule found: nanoseconds or bytes, of how many of the same, and where."""
+
+    title: str
+    evidence: str
+    part: int
+    whole: int
+    of: str
+    counts_bytes: bool = False
+
+
+class Rule(NamedTuple):
+    """One kind of finding: its function, from whose answers those under the threshold are already gone, and its words.
+
+    `at_stake` and `threshold` are for docs/findings.md, which is written from the rules.
+    """
+
+    code: str
+    find: Callable[[Any], Iterator[Stake]]
+    at_stake: str
+    threshold: str
+    remedy: str
+
+
+def findings(rules: Iterable[Rule], subject: Any) -> list[Finding]:
+    """Everything that these rules find in a subject, the largest share first."""
+    return ranked(_finding(rule, stake) for rule in rules for stake in rule.find(subject))
+
+
+def ranked(found: Iterable[Finding]) -> list[Finding]:
+    """The largest share first."""
+    return sorted(found, key=lambda finding: (-finding.share, finding.code))
+
+
+def _finding(rule: Rule, stake: Stake) -> Finding:
+    return Finding(
+        code=rule.code,
+        title=stake.title,
+        at_stake_ns=None if stake.counts_bytes else stake.part,
+        at_stake_bytes=stake.part if stake.counts_bytes else None,
+        share=min(stake.part / stake.whole, 1.0),
+        share_of=stake.of,
+        evidence=stake.evidence,
+        remedy=rule.remedy,
+    )
+
+
+def ms(ns: float) -> str:
+    """Nanoseconds for a sentence."""
+    return f"{ns / 1e6:,.2f} ms"
+
+
+def mib(count: float) -> str:
+    """Bytes for a sentence."""
+    return f"{count / 2**20:,.1f} MiB"

@@ -1,0 +1,196 @@
+"""What a native trace alone shows of lost device time, whoever made it; one rule each. Of a trace's devices, the worst.
+
+Shares are of a device's span, from its first work to its last. Profilers slow the host down more than the device, so
+what the host is too slow for is less without one.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from toolkit.analyses.findings import NOTABLE, Rule, Stake, mib, ms
+from toolkit.analyses.idle_causes import IdleCause
+
+if TYPE_CHECKING:
+    from toolkit.analyses.traces import TraceAnalysis
+
+# Under a profiler each launch takes the host up to twice as long.
+LAUNCHES = 0.2
+# From this share of the kernels' own time on, and of the span: the margin of every comparison.
+SHORT, SHORT_OF_SPAN = 0.2, 0.03
+# Allocators keep what was freed for the next step, so some of it is in use again at once.
+UNUSED, UNUSED_BYTES = 0.5, 1 << 30
+LEVELS = ("total", "placed")
+
+
+def _loading(trace: "TraceAnalysis") -> Iterator[Stake]:
+    def told(device: str, cause: IdleCause) -> tuple[str, str]:
+        title = f"Input-bound: device {device} idles {ms(cause.ns)} while the host loads batches"
+        return title, f"{_longest(cause)}; loading is marked on the host (enumerate(DataLoader), IteratorGetNext)"
+
+    yield from _of_cause(trace, "data", NOTABLE, told)
+
+
+def _synchronising(trace: "TraceAnalysis") -> Iterator[Stake]:
+    def told(device: str, cause: IdleCause) -> tuple[str, str]:
+        by = f" in {cause.operator}" if cause.operator else ""
+        title = (
+            f"Synchronising calls: device {device} idles {ms(cause.ns)} after the host waited for it ({cause.call}{by})"
+        )
+        return title, f"{_longest(cause)}, each beginning inside {cause.call}"
+
+    yield from _of_cause(trace, "sync", NOTABLE, told)
+
+
+def _launch_bound(trace: "TraceAnalysis") -> Iterator[Stake]:
+    def told(device: str, cause: IdleCause) -> tuple[str, str]:
+        title = f"Launch-bound: device {device} idles {ms(cause.ns)} for launches that come late, one by one"
+        return title, f"{_longest(cause)}{_before(cause)}"
+
+    yield from _of_cause(trace, "launch", LAUNCHES, told)
+
+
+def _host_elsewhere(trace: "TraceAnalysis") -> Iterator[Stake]:
+    def told(device: str, cause: IdleCause) -> tuple[str, str]:
+        title = f"The host is elsewhere: device {device} idles {ms(cause.ns)} in gaps of over 1 ms without a launch"
+        return title, f"{_longest(cause)}{_before(cause)}"
+
+    yield from _of_cause(trace, "elsewhere", LAUNCHES, told)
+
+
+def _small_kernels(trace: "TraceAnalysis") -> Iterator[Stake]:
+    spans = {device.device: device.span_ns for device in trace.devices}
+    rows = [
+        row for row in trace.short_kernels
+        if row.short_ns >= SHORT * row.kernel_ns and row.short_ns >= SHORT_OF_SPAN * spans[row.device] > 0
+    ]  # fmt: skip
+    for row in sorted(rows, key=lambda row: -row.short_ns)[:1]:
+        many = f"{row.short_kernels:,} of {row.kernels:,} kernels on device {row.device} last under 10 µs"
+        yield Stake(
+            title=f"Small kernels: {many}, {ms(row.short_ns)} of {ms(row.kernel_ns)}",
+            evidence=f"most of that time: {row.most_name}",
+            part=row.short_ns,
+            whole=spans[row.device],
+            of=f"device {row.device}'s span",
+        )
+
+
+def _exposed(what: str, field: str) -> Callable[["TraceAnalysis"], Iterator[Stake]]:
+    def find(trace: "TraceAnalysis") -> Iterator[Stake]:
+        rows = [device for device in trace.devices if getattr(device, field) >= NOTABLE * device.span_ns > 0]
+        for device in sorted(rows, key=lambda row: -getattr(row, field))[:1]:
+            ns = getattr(device, field)
+            yield Stake(
+                title=f"Exposed {what}: for {ms(ns)} device {device.device} does that and computes nothing",
+                evidence=f"{device.comm_kernels:,} collectives, {device.memcpys:,} copies, {device.memsets:,} sets",
+                part=ns,
+                whole=device.span_ns,
+                of=f"device {device.device}'s span",
+            )
+
+    return find
+
+
+def _unused(trace: "TraceAnalysis") -> Iterator[Stake]:
+    for series in trace.memory.series:
+        in_use = series.peak.in_use_bytes if series.peak else None
+        reserved = max((point.reserved_bytes or 0 for point in series.points), default=0)
+        if series.basis in LEVELS and in_use and reserved - in_use >= max(UNUSED_BYTES, UNUSED * reserved):
+            yield Stake(
+                title=f"Reserved but unused: {mib(reserved - in_use)} on device {series.device}",
+                evidence=f"{mib(reserved)} reserved, at most {mib(in_use)} in use, by the trace's allocator events",
+                part=reserved - in_use,
+                whole=reserved,
+                of="what was reserved",
+                counts_bytes=True,
+            )
+
+
+def _of_cause(
+    trace: "TraceAnalysis", name: str, threshold: float, told: Callable[[str, IdleCause], tuple[str, str]]
+) -> Iterator[Stake]:
+    """The device that loses most to one cause of idleness."""
+    rows = [
+        (cause, device)
+        for device in trace.idle_causes
+        for cause in device.causes
+        if cause.cause == name and cause.ns >= threshold * device.span_ns > 0
+    ]
+    for cause, device in sorted(rows, key=lambda row: -row[0].ns)[:1]:
+        title, evidence = told(device.device, cause)
+        of = f"device {device.device}'s span"
+        yield Stake(title=title, evidence=evidence, part=cause.ns, whole=device.span_ns, of=of)
+
+
+def _longest(cause: IdleCause) -> str:
+    gaps = "1 gap" if cause.gaps == 1 else f"{cause.gaps:,} gaps"
+    return f"{gaps}, the longest {ms(cause.longest_ns)} at +{ms(cause.longest_at_ns)} of the span"
+
+
+def _before(cause: IdleCause) -> str:
+    return f"; after the longest came {cause.operator or cause.call}" if cause.operator or cause.call else ""
+
+
+RULES = (
+    Rule(
+        "input_bound",
+        _loading,
+        "device idle time in which the host loaded a batch, and would have had to launch",
+        f"{NOTABLE:.0%} of the device's span: less is within reach of noise",
+        "Load in processes beside the loop (DataLoader num_workers, pin_memory, prefetch_factor; tf.data prefetch and"
+        " num_parallel_calls), or do less for each sample.",
+    ),
+    Rule(
+        "synchronising_calls",
+        _synchronising,
+        "device idle time that began while the host was in a call that waits for the device (cudaStreamSynchronize,"
+        " hipMemcpyWithStream, …), until its next launch arrived; without what lies beside loading",
+        f"{NOTABLE:.0%} of the device's span",
+        "Keep .item(), .cpu(), .numpy(), print and conditions on tensors out of the loop: add up on the device, read"
+        " once an epoch; copy with non_blocking=True from pinned memory. cuDNN's search for algorithms ends by itself.",
+    ),
+    Rule(
+        "launch_bound",
+        _launch_bound,
+        "device idle time in gaps of up to 1 ms whose next work was launched only after the work before had ended",
+        f"{LAUNCHES:.0%} of the device's span: a profiler makes launches up to twice as slow",
+        "Launch less often: a larger batch, torch.compile (mode=reduce-overhead) or CUDA graphs, XLA, fused"
+        " optimizers.",
+    ),
+    Rule(
+        "host_elsewhere",
+        _host_elsewhere,
+        "device idle time in gaps of over 1 ms in which the host launched nothing, loaded nothing and waited for"
+        " nothing on the device: compilation, cuDNN's search for algorithms, Python, other processes' work",
+        f"{LAUNCHES:.0%} of the device's span",
+        "Look at what the host's threads did in the longest gaps; py-spy (pyspy=true) or profile_stacks=true name it.",
+    ),
+    Rule(
+        "small_kernels",
+        _small_kernels,
+        "the time of kernels under 10 µs, about what the host takes to launch one",
+        f"{SHORT:.0%} of the kernels' own time, and {SHORT_OF_SPAN:.0%} of the device's span",
+        "Fuse them (torch.compile, XLA), use foreach or fused optimizers, a larger batch, or CUDA graphs.",
+    ),
+    Rule(
+        "exposed_communication",
+        _exposed("communication", "exposed_comm_ns"),
+        "time in which a device ran collectives and computed nothing",
+        f"{NOTABLE:.0%} of the device's span",
+        "Overlap it: larger or earlier buckets, gradient accumulation, fewer or compressed bytes; see who comes last.",
+    ),
+    Rule(
+        "exposed_copies",
+        _exposed("copying", "exposed_memory_ns"),
+        "time in which a device copied or set memory and computed nothing",
+        f"{NOTABLE:.0%} of the device's span",
+        "Copy from pinned memory with non_blocking=True on a stream of its own, or keep the data on the device.",
+    ),
+    Rule(
+        "reserved_unused",
+        _unused,
+        "most reserved by the allocator less most in use at once",
+        f"{UNUSED:.0%} of what was reserved, and 1 GiB",
+        "PyTorch: expandable_segments or a smaller max_split_size_mb; JAX: XLA_PYTHON_CLIENT_PREALLOCATE=false;"
+        " TensorFlow: memory growth.",
+    ),
+)
