@@ -54,12 +54,6 @@ def _of_device(trace: TraceAnalysis, device: TraceDevice) -> Iterator[str]:
     idle = device.idle_ns / span_ns
     if idle >= IDLE:
         yield f"Idle: device {device.device} does nothing for {percent(idle)} of its span{_why_idle(trace, device)}."
-    if device.exposed_comm_ns / span_ns >= NOTABLE:
-        exposed = percent(device.exposed_comm_ns / span_ns)
-        yield f"Communication: for {exposed} of its span device {device.device} communicates and computes nothing."
-    if device.exposed_memory_ns / span_ns >= NOTABLE:
-        exposed = percent(device.exposed_memory_ns / span_ns)
-        yield f"Copies: for {exposed} of its span device {device.device} moves memory and computes nothing."
     if device.categories.get(OTHER, 0) / whole >= NOTABLE:
         yield f"Kernels of no known category: {percent(device.categories[OTHER] / whole)} of the work (listed below)."
     category, ns = next(iter(device.categories.items()), (OTHER, 0))

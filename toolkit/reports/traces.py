@@ -59,12 +59,12 @@ def _trace(trace: TraceAnalysis) -> Iterable[RenderableType]:
     yield Text.assemble(verdict, f" · {trace.format}{rank}{gpus} · {trace.events:,} events")
     for warning in trace.warnings:
         yield Text(f"  {printable(warning)}", "red" if warning in trace.doubts else "yellow", overflow="fold")
-    if trace.devices:
-        yield from finding_sections(trace.findings)
-    found = pointers(trace)
-    if found:
-        yield Text("Look next at", "bold")
-        yield _numbered(found)
+    found = list(finding_sections(trace.findings)) if trace.devices or trace.findings else []
+    next_: list[RenderableType] = (
+        [Text("Look next at", "bold"), _numbered(sentences)] if (sentences := pointers(trace)) else []
+    )
+    # doubts are the first thing to look at, and speak of the findings too
+    yield from (*next_, *found) if trace.doubts else (*found, *next_)
     yield Text()
     yield from trace_sections(trace)
 
