@@ -163,8 +163,8 @@ def test_compare_prints_both_forms_and_keeps_the_modes_apart(tmp_path: Path) -> 
     assert (found["runs"], found["whole"], found["a_bytes"]) == (["one", "two"], "reserved", 8 * MIB)
     with pytest.raises(HwprofError, match="never compared"):
         CliRunner().invoke(command, ["--memory", "--force", one, shipped], catch_exceptions=False)
-    with pytest.raises(HwprofError, match="Give --memory"):
-        CliRunner().invoke(command, [one, two], catch_exceptions=False)
+    with pytest.raises(HwprofError, match="--memory explains two runs"):
+        CliRunner().invoke(command, ["--memory", one, two, shipped.replace("shipped", "one")], catch_exceptions=False)
 
 
 def test_frameworks_that_are_not_verified_are_refused_without_force(tmp_path: Path) -> None:

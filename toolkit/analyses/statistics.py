@@ -13,8 +13,8 @@ intervals whose level is known whatever the noise is:
 - **a ratio**: all b/a of a process of b and one of a, less as many at both ends as the exact distribution of
   Mann-Whitney's statistic allows (Hodges and Lehmann 1963; Bauer 1972). It assumes that b's noise is a's, scaled; some
   slow processes do it no harm. The level is at least the one asked for, and `level` says what it is.
-- **a ratio of three processes a side**, of which ranks reach 90 % only: Student's t of the logarithms, which covers 95
-  to 98 % under the same noises. Of fewer it does not (90 %), so that they get no interval.
+- **a ratio of too few processes for ranks** (of three a side they reach 90 %): Student's t of the logarithms, which
+  covers 95 to 98 % under the same noises. Of two a side it does not (90 %), so that fewer than three get none.
 """
 
 import itertools
@@ -33,6 +33,8 @@ MARGIN = 0.03
 LEAST_PROCESSES = 3
 # A median needs two to lie between.
 LEAST_BOUNDS = 2
+# Of fewer none lies far from the others: there are too few others.
+LEAST_FOR_OUTLIERS = 5
 # An outlier is this many scaled median deviations off (Iglewicz and Hoaglin 1993), and off by more than the margin.
 OUTLYING, SCALE = 3.5, 1.4826
 
@@ -101,13 +103,10 @@ def verdict(ratio: Interval, margin: float = MARGIN) -> Verdict:
     return LOWER if ratio.high < 1 / (1 + margin) else NONE_SHOWN
 
 
-def least_processes(level: float) -> int:
-    """How many processes a side needs for a ratio's interval of this level."""
-    return LEAST_PROCESSES if level <= LEVEL else next(n for n in itertools.count(4) if _dropped(n, n, level)[0])
-
-
 def outliers(values: Sequence[float], *, margin: float = MARGIN) -> list[int]:
-    """Places of the values that lie far from the others; they stay in every figure."""
+    """Places of the values that lie far from the others; they stay in every figure. Of under five there are none."""
+    if len(values) < LEAST_FOR_OUTLIERS:
+        return []
     middle = statistics.median(values)
     spread = SCALE * statistics.median(abs(value - middle) for value in values)
     least = max(OUTLYING * spread, margin * abs(middle))

@@ -5,48 +5,92 @@ from pathlib import Path
 import click
 import msgspec
 
-from toolkit.analyses import matched
-from toolkit.analyses.memory_comparison import Side, compare
+from toolkit.analyses import comparable, comparison, gate, matched, memory_comparison
 from toolkit.capture import runs
 from toolkit.commands.console import console
-from toolkit.commands.digest import digest
-from toolkit.errors import HwprofError
-from toolkit.reports import memory_comparison, summary_json
+from toolkit.commands.sides import folders_of, labelled, summary_of
+from toolkit.errors import FAILED, HwprofError
+from toolkit.reports import comparison as report
+from toolkit.reports import memory_comparison as memory_report
+
+FORMATS = ("table", "markdown", "json")
+LEAST_SIDES = 2
 
 
 @click.command
-@click.argument("names", metavar="RUN_A RUN_B", nargs=2)
-@click.option("--memory", is_flag=True, help="Explain the difference in memory.")
+@click.argument("names", metavar="SIDE SIDE...", nargs=-1, required=True)
+@click.option("--memory", is_flag=True, help="Only the difference in memory, of two runs: what each part is, too.")
+@click.option("--margin", default=3.0, show_default=True, type=click.FloatRange(0), metavar="PERCENT",
+              help="A difference is claimed outside of it.")  # fmt: skip
+@click.option("--fail-on", metavar="CONDITIONS", help='Exit 1 on a shown difference, as "step_time>5%,peak_memory>2%".')
 @click.option(
     "--runs", "runs_folder", type=click.Path(path_type=Path), default="runs", show_default=True, help="Where runs are."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--force", is_flag=True, help="Compare matched runs too that are not verified to be the same.")
-def command(names: tuple[str, str], runs_folder: Path, *, memory: bool, as_json: bool, force: bool) -> None:
-    """Explain in numbers why RUN_B differs from RUN_A.
+@click.option(
+    "--format", "format_", type=click.Choice(FORMATS), default="table", show_default=True, help="What is printed."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; as --format json.")
+@click.option("--force", is_flag=True, help="Compare what differs in more than what is compared, and say so.")
+def command(  # noqa: PLR0913 - one parameter an option
+    names: tuple[str, ...],
+    runs_folder: Path,
+    fail_on: str | None,
+    margin: float,
+    format_: str,
+    *,
+    memory: bool,
+    as_json: bool,
+    force: bool,
+) -> None:
+    """Hold runs to each other: what differs, by how much at least, and which parts make it up.
 
-    The parts sum to the difference, and each advice names the figure that it rests on. Matched runs of several
-    frameworks are compared where `hwprof verify` found them the same, runs of two modes never.
+    A SIDE is a run, or repeats of it with commas between (RUN,RUN,RUN; a pattern in quotes stands for all that it
+    fits). The first is what the others are held to. One value stands for one process, so that a difference is claimed
+    from three repeats a side on. Runs that differ in model, precision, data or hardware, and matched runs of several
+    frameworks that `hwprof verify` did not find the same, are refused without --force; two modes always.
 
     \b
-    hwprof compare --memory 20261121-114447-torch-resnet50-cuda-train-5086 last
+    hwprof compare RUN,RUN,RUN RUN,RUN,RUN
+    hwprof compare "*-torch-resnet18-*" "*-tf-resnet18-*" --format markdown
+    hwprof compare RUN,RUN,RUN RUN,RUN,RUN --fail-on "step_time>5%,peak_memory>2%"
+
+    Exit codes: 0 no condition of --fail-on failed, 1 one did, 2 runs that cannot be compared, or conditions not tested.
     """
-    if not memory:
-        raise HwprofError("There is nothing to compare.", remedy="Give --memory.")
-    folders = [runs.find(runs_folder, name) for name in names]
-    forced = matched.check(folders, force=force)
-    found = compare(*map(_side, folders), forced=forced)
+    format_ = "json" if as_json else format_
+    given = [folders_of(runs_folder, name) for name in names]
+    if len(given) < LEAST_SIDES:
+        raise HwprofError(f"{names[0]} alone is nothing to compare.", remedy="Give two sides, a space between.")
+    verdict = matched.check([folder for folders in given for folder in folders], force=force)
+    if memory:
+        _memory(given, verdict, as_json=format_ == "json")
+        return
+    conditions = gate.parse(fail_on) if fail_on is not None else []
+    sides = labelled(given)
+    forced = " ".join(filter(None, [verdict, comparable.check(sides, force=force)])) or None
+    judged = gate.judge(conditions, sides) if conditions else None
+    found = comparison.compare(sides, margin=margin / 100, forced=forced, gate=judged)
+    match format_:
+        case "json":
+            click.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
+        case "markdown":
+            click.echo(report.markdown(found), nl=False)
+        case _:
+            console().print(report.report(found))
+    if judged and judged.failed:
+        click.get_current_context().exit(FAILED)
+
+
+def _memory(given: list[list[Path]], forced: str | None, *, as_json: bool) -> None:
+    if [len(folders) for folders in given] != [1, 1]:
+        raise HwprofError("--memory explains two runs.", remedy="Give two, or leave it out.")
+    found = memory_comparison.compare(*(_side(folder) for (folder,) in given), forced=forced)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
     else:
-        console().print(memory_comparison.report(found))
+        console().print(memory_report.report(found))
 
 
-def _side(folder: Path) -> Side:
-    path = folder / "summary.json"
-    if summary_json.read(path) is None:
-        digest(folder)
-    summary = summary_json.read(path)
-    if summary is None:
-        raise HwprofError(f"{path} cannot be read.", remedy="Delete it: `hwprof show` makes a new one.")
-    return Side(name=folder.name, spec=runs.spec_of(folder), allocators=summary.allocators)
+def _side(folder: Path) -> memory_comparison.Side:
+    return memory_comparison.Side(
+        name=folder.name, spec=runs.spec_of(folder), allocators=summary_of(folder).allocators
+    )  # fmt: skip

@@ -1,0 +1,119 @@
+"""Whether sides may be compared: a side's runs repeat one another, and sides differ only in what is compared.
+
+What the frameworks themselves differ in (loop, compile mode, versions) is what comparisons are of; it is told, not
+refused.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from toolkit.analyses.processes import Process
+from toolkit.errors import HwprofError
+
+# Of these a repeat may differ from the run that it repeats.
+FREE = {"seed", "data_dir", "timeout_s"}
+GIB = 1 << 30
+Told = Callable[[Process], Any]
+
+
+class Side(NamedTuple):
+    """What is compared: repeats of one run, under a label that reports call it by."""
+
+    label: str
+    processes: Sequence[Process]
+
+
+def _asked(name: str) -> Told:
+    return lambda process: getattr(process.spec, name)
+
+
+def _found(name: str) -> Told:
+    return lambda process: process.facts.get(name)
+
+
+def _memory_gib(process: Process) -> int | None:
+    found = process.facts.get("memory_bytes")
+    return round(found / GIB) if isinstance(found, int) else None
+
+
+def _limit(process: Process) -> Any:
+    return (process.facts.get("cgroup") or {}).get("processors")
+
+
+# What must be equal, as people call it, by the kind that it belongs to.
+RULES: Mapping[str, Mapping[str, Told]] = {
+    "mode": {"mode": _asked("mode"), "task": _asked("task")},
+    "model": {"model": _asked("model")},
+    "precision": {"precision": _asked("precision"), "computed in": _found("compute_dtype")},
+    "data": {
+        name: _asked(name)
+        for name in ("dataset", "batch", "image_size", "classes", "normalise", "steps", "validation_steps")
+    },
+    "hardware": {
+        "device": lambda process: process.device,
+        "GPUs": lambda process: ", ".join(process.gpus) or None,
+        "processor": _found("cpu"),
+        "processors": _found("cpus"),
+        "processor limit": _limit,
+        "GiB of memory": _memory_gib,
+        "threads asked for": _asked("threads"),
+    },
+}
+
+
+def check(sides: Sequence[Side], *, force: bool, axes: Collection[str] = ()) -> str | None:
+    """What the report must say of sides that are compared by force; None where they may be compared.
+
+    `axes` are settings in which they are meant to differ. Raises HwprofError where runs of one side do not repeat one
+    another, and without `force` where sides differ in more.
+    """
+    for side in sides:
+        _repeats(side)
+    problems = list(dict.fromkeys(text for other in sides[1:] for text in _unequal(sides[0], other, axes)))
+    if not problems:
+        return None
+    problem = f"The sides differ in {'; '.join(problems)}."
+    if not force:
+        raise HwprofError(problem, remedy="--force compares them all the same, and says so.")
+    return f"Compared by --force. {problem}"
+
+
+def settings_apart(a: Side, b: Side) -> dict[str, list[str]]:
+    """Every setting in which two sides differ, with both values."""
+    first, second = asdict(a.processes[0].spec), asdict(b.processes[0].spec)
+    return {
+        name: [str(value), str(second[name])]
+        for name, value in first.items()
+        if name not in FREE and second[name] != value
+    }
+
+
+def _repeats(side: Side) -> None:
+    first, *others = side.processes
+    for other in others:
+        mine, its = asdict(first.spec), asdict(other.spec)
+        apart = [
+            f"{name} {mine[name]} and {its[name]}" for name in mine if name not in FREE and mine[name] != its[name]
+        ]
+        apart += _unequal_in(RULES["hardware"], first, other)
+        if apart:
+            raise HwprofError(
+                f"{first.name} and {other.name} are no repeats of each other: {', '.join(apart)}.",
+                remedy="Give them as sides of their own, a space between.",
+            )
+
+
+def _unequal(a: Side, b: Side, axes: Collection[str]) -> Iterator[str]:
+    for kind, rules in RULES.items():
+        unequal = _unequal_in(
+            {name: told for name, told in rules.items() if name not in axes}, a.processes[0], b.processes[0]
+        )
+        if unequal:
+            yield f"{kind}: {', '.join(unequal)}"
+
+
+def _unequal_in(rules: Mapping[str, Told], one: Process, other: Process) -> list[str]:
+    """What differs; what one of them does not tell is not known to."""
+    pairs = ((name, told(one), told(other)) for name, told in rules.items())
+    return [f"{name} {a} and {b}" for name, a, b in pairs if a is not None and b is not None and a != b]

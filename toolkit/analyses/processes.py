@@ -1,0 +1,170 @@
+"""What one run, a process of its own, comes to: one value a metric, from its unprofiled pass, and what it ran on."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal, NamedTuple
+
+from toolkit.analyses import runner
+from toolkit.analyses.steady_state import Steady, steady_state
+from toolkit.analyses.summary import Summary
+from toolkit.capture import runs
+from toolkit.ingest.store import connect
+from toolkit.spec import RunSpec
+
+TIME = "time"
+Unit = Literal["ns", "B", "mJ", "samples/s", "images/J", "ratio"]
+RESIDENT, USED = "rss", "memory_used"
+
+
+class Process(NamedTuple):
+    """One run: what was asked, what it says, what it ran on, and its steps' durations, those that compiled left out.
+
+    `durations` are ns on the host with their share of the wait for the device; `gpus` are names of those in use.
+    """
+
+    name: str
+    spec: RunSpec
+    summary: Summary
+    device: str | None
+    gpus: Sequence[str]
+    facts: Mapping[str, Any]
+    durations: Sequence[int]
+    steady: Steady
+
+
+class Metric(NamedTuple):
+    """What is measured of a process: its unit, what is better, in words, and how it is read; None: not told."""
+
+    unit: Unit
+    better: Literal["lower", "higher"]
+    meaning: str
+    of: Callable[[Process], float | None]
+
+
+def read(folder: Path, summary: Summary) -> Process:
+    """The process of a run folder that has a store."""
+    with connect(folder) as connection:
+        rows = [
+            row for row in runner.run(connection, "step_series") if row["pass_name"] == TIME and not row["compiled"]
+        ]
+    durations = [row["host_ns"] + row["wait_ns"] for row in rows]
+    launched = _json(folder / runs.LAUNCH)
+    used = launched.get("gpus_used", [])
+    return Process(
+        name=folder.name,
+        spec=runs.spec_of(folder),
+        summary=summary,
+        device=launched.get("device"),
+        gpus=sorted(gpu["name"] for gpu in launched.get("gpus", []) if gpu["uuid"] in used),
+        facts=_json(folder / "raw" / TIME / "facts.json"),
+        durations=durations,
+        steady=steady_state(durations),
+    )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """What a run recorded; nothing where it is gone."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _step_time(process: Process) -> float | None:
+    steady = process.durations[process.steady.warmup_steps or 0 :]
+    return median(steady) if steady else None
+
+
+def _throughput(process: Process) -> float | None:
+    epochs = [entry for entry in process.summary.training if entry.pass_name == TIME]
+    later = [entry for entry in epochs if entry.epoch > 1] or epochs
+    ns = sum(entry.ns for entry in later)
+    return process.spec.batch * sum(entry.steps for entry in later) * 1e9 / ns if ns else None
+
+
+def _epoch_time(process: Process) -> float | None:
+    return _median([entry.wall_ns for entry in process.summary.epochs if _later(entry)])
+
+
+def _first_epoch(process: Process) -> float | None:
+    first = (entry for entry in process.summary.epochs if entry.pass_name == TIME and entry.epoch == 1)
+    return next((float(entry.wall_ns) for entry in first if entry.complete), None)
+
+
+def _epoch_gap(process: Process) -> float | None:
+    return _median([entry.gap_ns for entry in process.summary.gaps if entry.pass_name == TIME])
+
+
+def _peak_memory(process: Process) -> float | None:
+    whole = [entry for entry in process.summary.samples if entry.pass_name == TIME and entry.epoch is None]
+    if process.device != "cuda":
+        return next((entry.most for entry in whole if entry.metric == RESIDENT), None)
+    before = {
+        entry.device: entry.value
+        for entry in process.summary.baseline
+        if entry.pass_name == TIME and entry.metric == USED
+    }
+    used = [entry.most - before[entry.device] for entry in whole if entry.metric == USED and entry.device in before]
+    return max(used, default=None)
+
+
+def _allocator(figure: str) -> Callable[[Process], float | None]:
+    def of(process: Process) -> float | None:
+        rows = [getattr(entry, figure) for entry in process.summary.allocators if entry.pass_name == TIME]
+        return max((row for row in rows if row is not None), default=None)
+
+    return of
+
+
+def _energy(figure: str) -> Callable[[Process], float | None]:
+    def of(process: Process) -> float | None:
+        entries = [entry for entry in process.summary.efficiency if entry.pass_name == TIME]
+        entries = [entry for entry in entries if entry.epoch > 1] or entries
+        told = [getattr(entry, figure) for entry in entries if getattr(entry, figure) is not None]
+        return median(told) if told and len(told) == len(entries) else None
+
+    return of
+
+
+def _latency(process: Process) -> float | None:
+    requests = [entry for entry in process.summary.inference if entry.pass_name == TIME]
+    return float(min(requests, key=lambda entry: entry.batch).p50_ns) if requests else None
+
+
+def _inference(process: Process) -> float | None:
+    return max((entry.samples_per_s for entry in process.summary.inference if entry.pass_name == TIME), default=None)
+
+
+def _profiler_cost(process: Process) -> float | None:
+    cost = process.summary.profiler_cost
+    return cost.ratio if cost else None
+
+
+def _later(entry: Any) -> bool:
+    return bool(entry.pass_name == TIME and entry.complete and entry.epoch > 1)
+
+
+def _median(values: Sequence[int]) -> float | None:
+    return float(median(values)) if values else None
+
+
+METRICS: Mapping[str, Metric] = {
+    "step_time": Metric("ns", "lower", "median step after warming up, its share of waits included", _step_time),
+    "throughput": Metric("samples/s", "higher", "of whole epochs after the first, the device waited for", _throughput),
+    "epoch_time": Metric("ns", "lower", "median epoch after the first, validation included", _epoch_time),
+    "first_epoch": Metric("ns", "lower", "epoch 1", _first_epoch),
+    "epoch_gap": Metric("ns", "lower", "median time between epochs", _epoch_gap),
+    "peak_memory": Metric("B", "lower", "most on the fullest GPU less what was before; else resident", _peak_memory),
+    "allocated_memory": Metric(
+        "B", "lower", "most in use by the framework's allocator", _allocator("peak_in_use_bytes")
+    ),
+    "reserved_memory": Metric("B", "lower", "most reserved by the allocator", _allocator("peak_reserved_bytes")),
+    "energy": Metric("mJ", "lower", "of a training step, on the GPUs in use", _energy("step_mj")),
+    "images_per_joule": Metric("images/J", "higher", "of training, on the GPUs in use", _energy("images_per_joule")),
+    "latency": Metric("ns", "lower", "median inference request of the smallest batch", _latency),
+    "inference": Metric("samples/s", "higher", "inference at the batch that gives most", _inference),
+    "profiler_cost": Metric("ratio", "lower", "a step under the profiler by one without", _profiler_cost),
+}
