@@ -1,10 +1,19 @@
-"""What the samplers cost: steps of a real training pass with each, both, and none; their share of a core; memory.
+"""What the samplers cost: steps of a real training loop with each, with both, with none; their share of a core; memory.
 
-One pass runs beside both samplers, which are stopped and continued in slices of half a second, in random order, so that
-whatever else the machine does falls on all alike. The ratio of step times is of the medians over slices, with a
-bootstrap interval; share and memory are of the samplers in a pass that stops none. Without a GPU the GPUs' sampler
-reads the tests' stand-in for the driver's library, which answers as a driver does, but at once. Run from the
-repository's root after `make profile` has made the environment:
+One training process, beside which samplers are stopped (SIGSTOP) and continued (SIGCONT) at the edges of blocks of a
+second. Two blocks are a pair: each sampler runs in one of them, drawn for itself, so that what a pair compares lies a
+second apart, and all else that the machine does meanwhile falls on both alike. A block tells the mean step, without the
+first tenth of a second, in which a sampler that was continued catches up; a pair the ratio of its blocks, to a sampler
+or, where they ran in the same block, to both. Printed is the median over pairs with its interval. A dummy process that
+does nothing is stopped and continued alike: its interval shows what the method makes of no cost at all.
+
+A stopped process is as good as none, for step times: it is given no processor, takes no lock, and wakes for nothing;
+its memory stays and is told apart. Share of a core and memory are of the minute before, in which none is stopped.
+py-spy, which runs on request only, is measured by `--pyspy`: continued, it takes the samples that it missed as well, so
+that its figure is of twice its rate.
+
+Without a GPU the GPUs' sampler reads the tests' stand-in for the driver's library, which answers as a driver does, but
+at once. Under ten minutes. Run from the repository's root after `make profile` has made the environment:
 
     .venv/toolkit/bin/python -m benchmarks.sampler_overhead
 
@@ -13,6 +22,7 @@ repository's root after `make profile` has made the environment:
 
 import itertools
 import json
+import math
 import os
 import random
 import re
@@ -23,17 +33,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
-from functools import partial
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 import psutil
 
-from benchmarks import ratios
-from benchmarks.ratios import Steps
 from tests import drivers
+from toolkit.analyses.statistics import median_interval
 from toolkit.capture import venvs
 from toolkit.capture.samplers import nvml
 from toolkit.spec import FIELDS, resolve
@@ -43,8 +52,22 @@ HZ = str(FIELDS["sample_hz"].default)
 MIB = 1 << 20
 # Power that is never the same twice in a row, so that the sampler finds its period as it does on a GPU.
 NOISY = "gpu NVIDIA H200\nload 0 100 3170 600 7130 90\nrepeat 7130\n"
-SLICE_S, LEAST_STEPS = 0.5, 5
-KINDS = {"none": (), "host": ("host",), "gpu": ("gpu",), "both": ("host", "gpu")}
+BLOCK_S, SETTLE_S, LEAST_STEPS = 1.0, 0.1, 5
+COST_S = 60
+# More than it ever takes: it is ended once all pairs are there.
+STEPS = 100_000
+SAMPLERS, DUMMY, PYSPY = ("host", "gpu"), "a dummy", "py-spy"
+
+
+class Block(NamedTuple):
+    """A time, ns of CLOCK_MONOTONIC, and what ran in it of all that is stopped and continued."""
+
+    start: int
+    end: int
+    running: frozenset[str]
+
+
+Pair = tuple[Block, Block]
 
 
 class Cost(NamedTuple):
@@ -58,9 +81,10 @@ class Cost(NamedTuple):
 @click.command
 @click.option("--framework", type=click.Choice(["torch", "tf"]), default="torch", show_default=True)
 @click.option("--model", default="cifar_cnn", show_default=True)
-@click.option("--steps", default=4000, show_default=True)
+@click.option("--pairs", default=200, show_default=True, help="Pairs of blocks, of two seconds each.")
+@click.option("--pyspy", is_flag=True, help="py-spy instead.")
 @click.option("--hour", is_flag=True, help="Play an hour at 100 Hz instead.")
-def main(framework: str, model: str, steps: int, *, hour: bool) -> None:
+def main(framework: str, model: str, pairs: int, *, pyspy: bool, hour: bool) -> None:
     """Print ratios of step times, shares of a core, and memory."""
     with tempfile.TemporaryDirectory() as name:
         driver = _driver(Path(name))
@@ -69,22 +93,23 @@ def main(framework: str, model: str, steps: int, *, hour: bool) -> None:
             return
         python = venvs.ensure(framework, "cpu", say=click.echo).python
         settings = {
-            "framework": framework, "model": model, "batch": 32, "epochs": 1, "infer_repeats": 0,
+            "framework": framework, "model": model, "batch": 32, "epochs": 1, "infer_repeats": 0, "steps": STEPS,
             "validation_steps": 1, "threads": 1, "device": "cpu",
         }  # fmt: skip
-        run = partial(_run, python, settings, driver)
-        costs, _ = run(steps // 4, slices=False)
-        _, measured = run(steps, slices=True)
-    for kind in KINDS:
-        if kind != "none":
-            for line in ratios.said({kind: measured[kind], "none": measured["none"]}):
-                click.echo(f"{framework} {model}: {line}, {len(measured[kind])} slices")
+        asked = [f"{key}={value}" for key, value in settings.items()]
+        (Path(name) / "spec.json").write_text(resolve(None, asked, profiles=ROOT / "profiles").as_json())
+        costs, told = _run(python, Path(name), driver, pairs, pyspy=pyspy)
+        steps = _steps(Path(name))
+    for names in [[PYSPY]] if pyspy else [[each] for each in SAMPLERS] + [list(SAMPLERS)]:
+        click.echo(f"{framework} {model}: {_said(names, told, steps)}")
+    click.echo(f"{framework} {model}: {_said([DUMMY], told, steps)}")
     for sampler, cost in costs.items():
         click.echo(
             f"{sampler}: {cost.core:.2%} of a core, {cost.rss:.1f} MiB resident, {cost.pss:.1f} MiB proportional"
         )
-    core, rss = (sum(getattr(cost, field) for cost in costs.values()) for field in ("core", "rss"))
-    click.echo(f"together: {core:.2%} of a core (target 2 %), {rss:.1f} MiB resident (target 60)")
+    if not pyspy:
+        core, rss = (sum(getattr(cost, field) for cost in costs.values()) for field in ("core", "rss"))
+        click.echo(f"together: {core:.2%} of a core (target 2 %), {rss:.1f} MiB resident (target 60)")
 
 
 def _driver(folder: Path) -> Path | None:
@@ -100,48 +125,68 @@ def _driver(folder: Path) -> Path | None:
 
 
 def _run(
-    python: Path, settings: dict[str, object], driver: Path | None, steps: int, *, slices: bool
-) -> tuple[dict[str, Cost], dict[str, list[Steps]]]:
-    """One time pass beside both samplers, started and told as supervise does: what they cost, and steps by kind."""
-    asked = [f"{key}={value}" for key, value in (settings | {"steps": steps}).items()]
-    spec = resolve(None, asked, profiles=ROOT / "profiles")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "spec.json").write_text(spec.as_json())
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-        if driver:
-            environment |= {"LD_LIBRARY_PATH": str(driver), "NVML_SCRIPT": drivers.scripted(folder, NOISY)}
-        samplers = {sampler: _start(python, sampler, folder, environment) for sampler in KINDS["both"]}
+    python: Path, folder: Path, driver: Path | None, pairs: int, *, pyspy: bool
+) -> tuple[dict[str, Cost], list[Pair]]:
+    """One time pass beside the samplers, started and told as supervise does, until all pairs are there."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    if driver:
+        environment |= {"LD_LIBRARY_PATH": str(driver), "NVML_SCRIPT": drivers.scripted(folder, NOISY)}
+    with ExitStack() as ending:
+        started = {name: _start(python, name, folder, environment, pyspy=pyspy) for name in SAMPLERS}
+        started[DUMMY] = subprocess.Popen(["cat"], stdin=subprocess.PIPE, text=True)  # noqa: S607 - every system has it
+        for process in started.values():
+            ending.callback(_end, process)
         command = [python, "-m", "toolkit.capture.worker", folder / "spec.json", "time", "cpu", folder]
-        with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL) as worker:
-            before = {sampler: _begin(process, worker.pid) for sampler, process in samplers.items()}
-            since = time.time()
-            told = _slices(worker.pid, samplers) if slices else []
-            # Waited for without being reaped, so that the samplers' last figures are of the worker's time.
-            os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
-            costs = {name: _cost(process, before[name], since) for name, process in samplers.items()}
-        for process in samplers.values():
-            process.communicate()
-        return costs, _steps(folder, told)
+        worker = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
+        ending.callback(_end, worker)
+        for name in SAMPLERS:
+            _tell(started[name], worker.pid)
+        while worker.poll() is None and not _steps(folder):
+            time.sleep(1)
+        processes = {name: psutil.Process(process.pid) for name, process in started.items()}
+        if pyspy:
+            (child,) = processes["host"].children()
+            costs = _costs({PYSPY: child})
+            return costs, list(_pairs(worker, {PYSPY: child, DUMMY: processes[DUMMY]}, pairs))
+        costs = _costs({name: processes[name] for name in SAMPLERS})
+        return costs, list(_pairs(worker, processes, pairs))
 
 
-def _slices(pid: int, samplers: "dict[str, subprocess.Popen[str]]") -> list[tuple[int, int, str]]:
-    """(start, end, kind) on CLOCK_MONOTONIC, ns, of slices until the process ends."""
-    told = []
-    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
-        kind = random.choice(list(KINDS))  # noqa: S311 - an order, no secret
-        for sampler, process in samplers.items():
-            process.send_signal(signal.SIGCONT if sampler in KINDS[kind] else signal.SIGSTOP)
-        start = time.monotonic_ns()
-        time.sleep(SLICE_S)
-        told.append((start, time.monotonic_ns(), kind))
-    for process in samplers.values():
-        process.send_signal(signal.SIGCONT)
-    return told
+def _costs(processes: dict[str, psutil.Process]) -> dict[str, Cost]:
+    """Of a minute in which none is stopped."""
+    before, since = {name: _cpu_s(process) for name, process in processes.items()}, time.monotonic()
+    time.sleep(COST_S)
+    found = {}
+    for name, process in processes.items():
+        memory = process.memory_full_info()
+        core = (_cpu_s(process) - before[name]) / (time.monotonic() - since)
+        found[name] = Cost(core, memory.rss / MIB, memory.pss / MIB)
+    return found
 
 
-def _start(python: Path, sampler: str, folder: Path, environment: dict[str, str]) -> "subprocess.Popen[str]":
-    module, last = ("sampling", "false") if sampler == "host" else ("gpu_sampling", "cuda")
+def _pairs(worker: "subprocess.Popen[bytes]", processes: dict[str, psutil.Process], count: int) -> Iterator[Pair]:
+    """`count` pairs, or as many as there is a worker for; all run afterwards."""
+    for _ in range(count):
+        if worker.poll() is not None:
+            break
+        first = frozenset(name for name in processes if random.getrandbits(1))
+        yield _block(processes, first), _block(processes, processes.keys() - first)
+    _block(processes, processes.keys())
+
+
+def _block(processes: dict[str, psutil.Process], running: Iterable[str]) -> Block:
+    running = frozenset(running)
+    for name, process in processes.items():
+        process.send_signal(signal.SIGCONT if name in running else signal.SIGSTOP)
+    start = time.monotonic_ns() + round(SETTLE_S * 1e9)
+    time.sleep(BLOCK_S)
+    return Block(start, time.monotonic_ns(), running)
+
+
+def _start(
+    python: Path, sampler: str, folder: Path, environment: dict[str, str], *, pyspy: bool
+) -> "subprocess.Popen[str]":
+    module, last = ("sampling", "true" if pyspy else "false") if sampler == "host" else ("gpu_sampling", "cuda")
     command = [python, "-m", f"toolkit.capture.{module}", folder, HZ, last]
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True)
@@ -150,35 +195,58 @@ def _start(python: Path, sampler: str, folder: Path, environment: dict[str, str]
     return process
 
 
-def _begin(process: "subprocess.Popen[str]", pid: int) -> float:
-    """Tells the worker's id; the processor time that the sampler has used until then, seconds."""
+def _tell(process: "subprocess.Popen[str]", pid: int) -> None:
+    """The worker's id."""
     if process.stdin is not None:
         process.stdin.write(f"{pid}\n")
         process.stdin.flush()
-    return _cpu_s(process)
 
 
-def _cpu_s(process: "subprocess.Popen[str]") -> float:
-    times = psutil.Process(process.pid).cpu_times()
+def _end(process: "subprocess.Popen[str] | subprocess.Popen[bytes]") -> None:
+    """Whether it is stopped or not; the worker first, so that the samplers see it go."""
+    process.send_signal(signal.SIGCONT)
+    if process.stdin is None:
+        process.terminate()
+    process.communicate()
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
     return float(times.user + times.system)
 
 
-def _cost(process: "subprocess.Popen[str]", before_s: float, since: float) -> Cost:
-    memory = psutil.Process(process.pid).memory_full_info()
-    lasting = time.time() - since
-    return Cost((_cpu_s(process) - before_s) / lasting, memory.rss / MIB, memory.pss / MIB)
+def _steps(folder: Path) -> list[tuple[int, int]]:
+    """Start and end of every training step so far, ns of CLOCK_MONOTONIC, in order."""
+    path = folder / "worker.jsonl"
+    # what follows the last line break is not whole yet
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    return sorted((line[7], line[8]) for line in map(json.loads, lines) if line[0] == "mark" and line[3] == "step")
 
 
-def _steps(folder: Path, told: list[tuple[int, int, str]]) -> dict[str, list[Steps]]:
-    """The steps that lie within each slice, by its kind: median and tenth percentile, ms."""
-    lines = map(json.loads, (folder / "worker.jsonl").read_text().splitlines())
-    steps = [(line[7], line[8]) for line in lines if line[0] == "mark" and line[3] == "step"]
-    found: dict[str, list[Steps]] = defaultdict(list)
-    for start, end, kind in told:
-        times = sorted((after - before) / 1e6 for before, after in steps if start <= before and after <= end)
-        if len(times) >= LEAST_STEPS:
-            found[kind].append(Steps(statistics.median(times), times[len(times) // 10]))
-    return found
+def _said(names: list[str], pairs: list[Pair], steps: list[tuple[int, int]]) -> str:
+    """The ratio of step times in blocks with all of `names` to those, in the same pair, with none of them."""
+    logs = list(_log_ratios(frozenset(names), pairs, steps))
+    found = median_interval(logs)
+    if found.low is None or found.high is None:
+        raise click.ClickException(f"{len(logs)} pairs have {LEAST_STEPS} steps in both blocks: too few to tell.")
+    ratio, low, high = map(math.exp, (found.estimate, found.low, found.high))
+    within = f"95 % interval {low:.4f} to {high:.4f}, {len(logs)} pairs"
+    return f"steps with {' and '.join(names)} / without = {ratio:.4f} ({within})"
+
+
+def _log_ratios(names: frozenset[str], pairs: list[Pair], steps: list[tuple[int, int]]) -> Iterator[float]:
+    for first, second in pairs:
+        for with_them, without in ((first, second), (second, first)):
+            if names <= with_them.running:
+                means = _mean_step_ns(with_them, steps), _mean_step_ns(without, steps)
+                if means[0] and means[1]:
+                    yield math.log(means[0] / means[1])
+
+
+def _mean_step_ns(block: Block, steps: list[tuple[int, int]]) -> float | None:
+    """Over whole steps and what lies between them: a pause between two is part of the cost."""
+    inside = [step for step in steps if block.start <= step[0] and step[1] <= block.end]
+    return (inside[-1][1] - inside[0][0]) / len(inside) if len(inside) >= LEAST_STEPS else None
 
 
 def _play_an_hour(driver: Path | None, folder: Path) -> None:
