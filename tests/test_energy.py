@@ -1,5 +1,7 @@
 """Energy against scripted true power: through NVML's bindings, the sampler, its record, ingest and analysis."""
 
+import io
+import json
 import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,6 +10,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from rich.console import Console
 
 from tests.drivers import REPO, play, scripted
 from tests.power_loads import LOADS, Load, burst, square
@@ -22,6 +25,7 @@ from toolkit.analyses.summary import summarise
 from toolkit.ingest import records
 from toolkit.ingest.store import StoreWriter, connect
 from toolkit.reports import summary_json
+from toolkit.reports.energy import energy_sections
 
 MS = 1_000_000
 EPOCH_NS = 1_700_000_000_000_000_000
@@ -186,6 +190,30 @@ def test_images_per_joule_are_of_the_gpus_that_the_run_was_given(driver: Path, t
     idle = {(entry.device, entry.metric): entry.mean_mw for entry in summary.idle_power}
     assert idle["0", "power_instant"] == 400_000
     assert {entry.kind for entry in summary.energy} == {"run", "epoch", "training"}
+
+
+def test_single_steps_are_listed_where_a_sensor_resolves_them(driver: Path, tmp_path: Path) -> None:
+    """Each long step by its own energy, whatever its neighbours drew; a short one among them is counted alone."""
+    load, script = square(100, 600, 3_170), f"gpu NVIDIA H200\n{GPUS['NVIDIA H200']}"
+    spans = [(at, at + 1_500) for at in range(3_000, 15_000, 1_500)] + [(15_000, 15_040)]
+    rows = [row | {"kind": "run", "name": "time", "epoch": None, "id": 100} for row in marks((2_500, 17_000))]
+    rows += [row | {"id": 101, "epoch": 1} for row in marks((3_000, 16_000))]
+    rows += [row | {"kind": "step", "epoch": 1, "step": row["id"], "parent": 101} for row in marks(*spans)]
+    with sampled(driver, tmp_path, f"{script}{load.script}", rows, seconds=18) as connection:
+        summary = summarise(connection, batch=32)
+    steps = [entry for entry in summary.energy if entry.kind == "step"]
+    assert [entry.step for entry in steps] == list(range(1, len(spans)))
+    for (start, end), entry in zip(spans, steps, strict=False):
+        true = load.energy_mj(start, end)
+        assert abs(entry.counter_mj - true) <= entry.counter_bound_mj <= entry.counter_mj / 4
+    (one,) = summary.efficiency
+    assert (one.resolved_steps, one.steps) == (len(steps), len(spans))
+    terminal = Console(width=200, file=io.StringIO(), record=True)
+    terminal.print(*energy_sections(summary, "time"))
+    assert "gpu 0 training, epoch 1" in (shown := terminal.export_text())
+    assert "gpu 0 step" not in shown
+    listed = [entry for entry in json.loads(summary_json.encode(summary))["energy"] if entry["kind"] == "step"]
+    assert [entry["counter_mj"] for entry in listed] == [entry.counter_mj for entry in steps]
 
 
 def test_phases_of_an_epoch_are_told_together(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ class Efficiency(Struct, frozen=True, kw_only=True):
     """The training steps of one epoch on the GPUs that the run was given, by their counters, or else their integrals.
 
     `bound` is the share by which `step_mj` may be wrong for want of values between those there are; how far `source`
-    itself is wrong is not in it. `resolved_steps` are the steps that have a figure of their own, on every GPU.
+    itself is wrong is not in it. `resolved_steps` are the steps that have a figure of their own, on every GPU;
+    `energy` lists them.
     """
 
     pass_name: str
@@ -53,8 +54,7 @@ def _resolved(steps: list[Energy]) -> dict[tuple[str, int], int]:
     ordered = sorted(steps, key=lambda energy: (_epoch(energy), energy.step or 0))
     counts: dict[tuple[str, int], int] = {}
     for (epoch, _), group in groupby(ordered, key=lambda energy: (_epoch(energy), energy.step)):
-        told = all(energy.counter_mj is not None or energy.integral_mj is not None for energy in group)
-        counts[epoch] = counts.get(epoch, 0) + told
+        counts[epoch] = counts.get(epoch, 0) + all(energy.told for energy in group)
     return counts
 
 

@@ -52,6 +52,11 @@ class Energy(Struct, frozen=True, kw_only=True):
     sensor_error_is_own: bool | None
     disagreement: float | None
 
+    @property
+    def told(self) -> bool:
+        """Whether there is a figure of either kind."""
+        return self.counter_mj is not None or self.integral_mj is not None
+
 
 class Gpu(NamedTuple):
     """A GPU of a pass, or what else has a counter of energy; `most_mw` is the most power that it can draw."""

@@ -280,7 +280,8 @@ def summarise(
         samples=_rows(connection, "samples", Sample),
         baseline=_rows(connection, "baseline", Baseline),
         idle_power=_rows(connection, "idle_power", IdlePower),
-        energy=[entry for entry in energy if entry.kind != "step"],
+        # Of thousands of short steps no sensor tells one; a step that has a figure is long.
+        energy=[entry for entry in energy if entry.told or entry.kind != "step"],
         efficiency=efficiencies(connection, energy, batch),
         category_energy=category_energies(connection),
         throttling=_rows(connection, "throttling", Throttling),

@@ -21,13 +21,13 @@ KINDS = ("run", "stage", "epoch", "training", "phase")
 
 def energy_sections(summary: Summary, pass_name: str) -> Iterable[RenderableType]:
     """Everything of one pass; nothing where no GPU was sampled."""
-    entries = sorted(
-        (one for one in summary.energy if one.pass_name == pass_name), key=lambda one: KINDS.index(one.kind)
-    )
-    told = [entry for entry in entries if _is_told(entry)]
+    mine = [entry for entry in summary.energy if entry.pass_name == pass_name]
+    # Single steps stand in summary.json.
+    entries = sorted((entry for entry in mine if entry.kind != "step"), key=lambda entry: KINDS.index(entry.kind))
+    told = [entry for entry in entries if entry.told]
     if told:
         yield _table(told, pass_name)
-    yield from _without_figure([entry for entry in entries if not _is_told(entry)])
+    yield from _without_figure([entry for entry in entries if not entry.told])
     yield from map(_efficiency, (entry for entry in summary.efficiency if entry.pass_name == pass_name))
     categories = [entry for entry in summary.category_energy if entry.pass_name == pass_name]
     if categories:
@@ -38,10 +38,6 @@ def energy_sections(summary: Summary, pass_name: str) -> Iterable[RenderableType
     held = [entry for entry in summary.throttling if entry.pass_name == pass_name and entry.reason not in CHOSEN]
     if held:
         yield Text("Clocks held down: " + "; ".join(map(_throttling, held)), "yellow")
-
-
-def _is_told(entry: Energy) -> bool:
-    return entry.counter_mj is not None or entry.integral_mj is not None
 
 
 def _table(entries: list[Energy], pass_name: str) -> Table:
