@@ -73,6 +73,9 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("step_num", "BIGINT", "on an annotation that marks a step: the number that the framework gave it"),
         Column("op", "VARCHAR", "operator, with its scope, that the event itself says it is of; NULL where not told"),
         Column("module", "VARCHAR", "compiled module that the event itself says it is of; NULL where not told"),
+        Column("flops", "BIGINT", "of a matrix product or convolution, by the shapes that its event tells; else NULL"),
+        Column("accessed_bytes", "BIGINT", "of its operands and results, each once; NULL where flops is, or not told"),
+        Column("precision", "VARCHAR", "of its operands: fp64 fp32 bf16 fp16; NULL where flops is, or not told"),
     ),
     "lines": (
         TRACE,

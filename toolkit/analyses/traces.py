@@ -18,6 +18,7 @@ from toolkit.analyses.idle_causes import IdleCauses, idle_causes
 from toolkit.analyses.kernel_attribution import KernelAttribution
 from toolkit.analyses.memory import MemorySeries, memory_series
 from toolkit.analyses.operators import OperatorTime, operator_times
+from toolkit.analyses.roofline import RooflinePart, rooflines
 from toolkit.analyses.step_parts import StepParts, step_parts
 from toolkit.analyses.streams import Launches, StreamIdle, launches, stream_idle
 from toolkit.analyses.told_kernels import kernels_by
@@ -193,6 +194,7 @@ class TraceAnalysis(Struct, frozen=True, kw_only=True):
     steps: list[StepParts]
     operators: list[Operator]
     directions: list[Direction]
+    roofline: list[RooflinePart]
     annotations: list[Annotation]
     frames: list[Frame]
     memory: Memory
@@ -226,6 +228,7 @@ def analyse(connection: duckdb.DuckDBPyConnection) -> list[TraceAnalysis]:
     launched, attributed = _of(launches(connection)), _of(kernels_by(connection))
     waited = _of(idle_causes(connection, sorted(chain(*devices.values()), key=attrgetter("trace", "device"))))
     steps, operators = _of(step_parts(connection)), _of(operator_times(connection))
+    bounded = _of(rooflines(connection))
     series, asked = _of(memory_series(connection)), _of(allocated_by(connection))
     for trace in devices.keys() | steps.keys():
         identities.check(devices[trace], streams[trace], attributed[trace], steps[trace])
@@ -247,6 +250,7 @@ def analyse(connection: duckdb.DuckDBPyConnection) -> list[TraceAnalysis]:
             steps=steps[trace],
             operators=_operators(operators[trace]),
             directions=_directions(operators[trace]),
+            roofline=bounded[trace],
             annotations=convert(rows["annotations"][trace], list[Annotation]),
             frames=_frames(rows["stacks"][trace]),
             memory=Memory(

@@ -10,12 +10,25 @@ Named = int | str | None
 # Microseconds: whole ones as they are, or any number's text, so that no decimal place is lost.
 Us = TypeVar("Us", int, Raw)
 NO_TIME: Any = Raw(b"")
+NO_SHAPE = Raw(b"")
 
 
-class Args(Struct, gc=False, rename={"external": "External id", "old_external": "external id"}):
+class Args(
+    Struct,
+    gc=False,
+    rename={
+        "external": "External id",
+        "old_external": "external id",
+        "dims": "Input Dims",
+        "old_dims": "Input dims",
+        "types": "Input type",
+        "values": "Concrete Inputs",
+    },
+):
     """What the store takes of an event's arguments; capitals and spaces are Kineto's.
 
-    ROCm writes the bytes of calls as text.
+    ROCm writes the bytes of calls as text. Shapes, types and values of an operator's inputs stay as they are, for few
+    operators are asked for them.
     """
 
     correlation: Int64 | None = None
@@ -24,6 +37,10 @@ class Args(Struct, gc=False, rename={"external": "External id", "old_external": 
     device: Named = None
     stream: Named = None
     bytes: Int64 | str | None = None
+    dims: Raw = NO_SHAPE
+    old_dims: Raw = NO_SHAPE
+    types: Raw = NO_SHAPE
+    values: Raw = NO_SHAPE
 
 
 class Memory(

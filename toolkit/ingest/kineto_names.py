@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from toolkit.ingest import kineto_work
 from toolkit.ingest.categories import CATEGORIES, kernel_category
 from toolkit.ingest.columns import Answers, Codes, Numbering, numbered
 
@@ -30,6 +31,7 @@ class Names:
         self._texts = pa.array([], pa.string())
         self._categories = Answers(lambda name: CATEGORIES.index(kernel_category(name)), self._numbering)
         self._launches = Answers(launches_kernel, self._numbering)
+        self._worked = Answers(kineto_work.is_known, self._numbering)
 
     def numbers(self, names: Sequence[str]) -> Codes:
         """The number of each name."""
@@ -50,6 +52,10 @@ class Names:
     def categories(self, numbers: Codes) -> npt.NDArray[np.int8]:
         """Each kernel's category, as an index into CATEGORIES."""
         return self._categories.of(numbers)
+
+    def worked(self, numbers: Codes) -> npt.NDArray[np.bool_]:
+        """Which operators are such that their inputs' shapes tell their FLOPs."""
+        return self._worked.of(numbers).astype(bool)
 
     def launch_kernels(self, numbers: Codes) -> npt.NDArray[np.bool_]:
         """Which calls put a kernel on the device."""

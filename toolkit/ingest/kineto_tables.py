@@ -16,6 +16,7 @@ from toolkit.ingest.categories import CATEGORIES
 from toolkit.ingest.columns import LONGEST_NS, Codes, Ns, ns_of_us, numbered, on_axis, repeating
 from toolkit.ingest.kineto_events import Args, Instant, Memory, Named, Span
 from toolkit.ingest.kineto_names import CATEGORY_TEXTS, Names
+from toolkit.ingest.kineto_work import UNKNOWN, work_of
 
 # Kineto's categories, as files of today and of 2020 write them, to the store's kinds.
 HOST_KINDS = {
@@ -48,7 +49,7 @@ DEVICE_KINDS = {
 }
 HOST, DEVICE = tuple(sorted(set(HOST_KINDS.values()))), tuple(sorted(set(DEVICE_KINDS.values())))
 KINDS = (*HOST, *DEVICE)
-KERNEL = KINDS.index("kernel")
+KERNEL, OP = KINDS.index("kernel"), KINDS.index("op")
 # By Kineto's category: the kind's number, one more for the profiler's own span around everything, which says nothing
 # that its events do not; every other category has the last.
 PROFILER, FOREIGN = len(KINDS), len(KINDS) + 1
@@ -122,6 +123,7 @@ def slices(timed_spans: Timed, named: Codes, names: Names) -> Columns:
     on_host = kinds < len(HOST)
     if on_host.any():
         columns |= _spread({"thread": _threads(chosen(spans, on_host))}, on_host)
+        columns |= _work(spans, args, np.flatnonzero((kinds == OP) & names.worked(named)))
     if not on_host.all():
         categories = _categories(kinds[~on_host], named[~on_host], names)
         columns |= _spread(_device_columns(chosen(spans, ~on_host), chosen(args, ~on_host), categories), ~on_host)
@@ -182,6 +184,19 @@ def _device_columns(spans: Sequence[Span[Any]], args: Sequence[Args], categories
         "device": repeating(devices, _text),
         "stream": repeating(streams, _text),
         "bytes": pa.array(sizes, pa.int64()),
+    }
+
+
+def _work(spans: Sequence[Span[Any]], args: Sequence[Args], places: Ns) -> Columns:
+    """What the operators at these places computed, by their shapes; no columns where none tells it."""
+    told = {place: work for place in places.tolist() if (work := work_of(spans[place].name, args[place]))}
+    if not told:
+        return {}
+    rows = [told.get(place, UNKNOWN) for place in range(len(spans))]
+    return {
+        "flops": pa.array([row.flops for row in rows], pa.int64()),
+        "accessed_bytes": pa.array([row.accessed_bytes for row in rows], pa.int64()),
+        "precision": pa.array([row.precision for row in rows], pa.string()),
     }
 
 

@@ -13,6 +13,7 @@ from toolkit.analyses.traces import Annotation, Direction, Frame, Operator, Read
 from toolkit.ingest import kineto
 from toolkit.reports.devices import device_sections, kernel_tables
 from toolkit.reports.memory import memory_tables
+from toolkit.reports.roofline import roofline_table
 from toolkit.reports.tables import UNKNOWN, Cropped, bar, microseconds, milliseconds, share, short_frame, shown, table
 
 SHOWN_ROWS = 10
@@ -38,10 +39,10 @@ def trace_sections(trace: TraceAnalysis) -> Iterable[RenderableType]:
         if busiest and attribution.device == busiest.device:
             yield from _kernels_by(attribution, trace.format)
             yield from kernel_tables(attribution.device, trace.kernels, trace.uncategorised)
-    if len(trace.directions) > 1:
-        yield _directions(trace.directions)
-    if trace.operators:
-        yield _operators(trace.operators)
+    yield from _host_tables(trace)
+    for device in dict.fromkeys(part.device for part in trace.roofline):
+        if device is None or (busiest and device == busiest.device):
+            yield roofline_table([part for part in trace.roofline if part.device == device])
     # a run's own marks stand in its ledger
     if annotations := [one for one in trace.annotations if not one.name.startswith(OWN_MARKS)]:
         yield _annotations(annotations)
@@ -162,6 +163,14 @@ def _by_class(modules: Sequence[KernelPart]) -> list[KernelPart]:
         for name, parts in classes.items()
     ]
     return sorted(merged, key=lambda part: -part.kernel_ns)
+
+
+def _host_tables(trace: TraceAnalysis) -> Iterable[Table]:
+    """Time on the host by what it was spent in."""
+    if len(trace.directions) > 1:
+        yield _directions(trace.directions)
+    if trace.operators:
+        yield _operators(trace.operators)
 
 
 def _directions(directions: Sequence[Direction]) -> Table:
