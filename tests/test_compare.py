@@ -11,7 +11,7 @@ from msgspec import structs
 
 from tests.made_runs import made_run
 from tests.test_cli import hwprof
-from toolkit.analyses.comparable import Side, check
+from toolkit.analyses.comparable import Pair, Side, check
 from toolkit.analyses.comparison import compare
 from toolkit.analyses.difference_parts import IDLE, OVERLAP, REST, tables
 from toolkit.analyses.energy import Energy
@@ -117,7 +117,7 @@ def test_outliers_are_shown_and_stay_in(tmp_path: Path) -> None:
         ({"batch": 8}, "data: batch 32 and 8"),
         ({"image_size": 64}, "data: image_size 32 and 64"),
         ({"facts": {"cpu": "Another"}}, "hardware: processor A processor and Another"),
-        ({"facts": {"cpus": 4}, "threads": 1}, "hardware: processors 2 and 4, threads asked for 0 and 1"),
+        ({"facts": {"cpus": 4}, "threads": 1}, "hardware: processors 2 and 4, threads 0 and 1"),
     ],
     ids=lambda value: str(value)[:20],
 )
@@ -216,16 +216,16 @@ def test_what_only_one_side_tells_is_said(tmp_path: Path) -> None:
     made_run(tmp_path / "a", kernels={"gemm": 100})
     made_run(tmp_path / "b")
     sides = [Side(name, processes(tmp_path, name)) for name in "ab"]
-    (pair,) = compare(sides, margin=0.03, forced=None).pairs
+    (pair,) = compare([Pair(*sides)], margin=0.03, forced=None).pairs
     assert "Device time by kernel category, profiled window: not told, for only one side has it" in pair.notes
 
 
 def test_a_setting_that_is_compared_is_no_reason_to_refuse(tmp_path: Path) -> None:
     """As the batch of a sweep."""
     sides = [Side(name, read([made_run(tmp_path / name, batch=batch)])) for name, batch in (("a", 4), ("b", 8))]
-    assert check(sides, force=False, axes=["batch"]) is None
+    assert check([Pair(*sides, axes=["batch"])], force=False) is None
     with pytest.raises(HwprofError, match="batch 4 and 8"):
-        check(sides, force=False)
+        check([Pair(*sides)], force=False)
 
 
 def test_names_are_data_in_markdown(tmp_path: Path) -> None:
@@ -242,8 +242,8 @@ def test_names_are_data_in_markdown(tmp_path: Path) -> None:
 def test_the_gate_s_exit_code_is_the_process_s(tmp_path: Path) -> None:
     """0 where nothing is shown, 1 where a condition failed, both with the report; 2 where it cannot be tested."""
     draw = np.random.default_rng(0)
-    a = repeats(tmp_path, "a", *draw.uniform(10.0, 10.2, 5))
-    b = repeats(tmp_path, "b", *draw.uniform(11.5, 11.7, 5), resident_mib=700.0)
+    a = repeats(tmp_path, "a", *draw.uniform(10.0, 10.2, 3))
+    b = repeats(tmp_path, "b", *draw.uniform(11.5, 11.7, 3), resident_mib=700.0)
     for condition, code, verdict in (
         ("step_time>5%", 1, "FAILED"), ("step_time>20%", 0, "not shown"), ("peak_memory>2%", 1, "FAILED"),
         ("step_time>20%,peak_memory>50%", 0, "not shown"), ("throughput<5%", 1, "FAILED"),

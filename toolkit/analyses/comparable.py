@@ -4,16 +4,18 @@ What the frameworks themselves differ in (loop, compile mode, versions) is what 
 refused.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
+from toolkit.analyses import matched
 from toolkit.analyses.processes import Process
 from toolkit.errors import HwprofError
 
 # Of these a repeat may differ from the run that it repeats.
 FREE = {"seed", "data_dir", "timeout_s"}
 GIB = 1 << 30
+FORCED = "Compared by --force. "
 Told = Callable[[Process], Any]
 
 
@@ -57,26 +59,39 @@ RULES: Mapping[str, Mapping[str, Told]] = {
         "processors": _found("cpus"),
         "processor limit": _limit,
         "GiB of memory": _memory_gib,
-        "threads asked for": _asked("threads"),
+        "threads": _asked("threads"),
     },
 }
 
 
-def check(sides: Sequence[Side], *, force: bool, axes: Collection[str] = ()) -> str | None:
-    """What the report must say of sides that are compared by force; None where they may be compared.
+class Pair(NamedTuple):
+    """Side `b` is held to side `a`; `axes` are the settings in which they are meant to differ."""
 
-    `axes` are settings in which they are meant to differ. Raises HwprofError where runs of one side do not repeat one
-    another, and without `force` where sides differ in more.
+    a: Side
+    b: Side
+    axes: Collection[str] = ()
+
+
+def check(pairs: Iterable[Pair], *, force: bool) -> str | None:
+    """What the report must say of pairs that are compared by force; None where they may be compared.
+
+    Raises HwprofError where runs of one side do not repeat one another, where modes differ, and without `force` where
+    matched runs are not verified to be the same or sides differ in more than is compared.
     """
-    for side in sides:
-        _repeats(side)
-    problems = list(dict.fromkeys(text for other in sides[1:] for text in _unequal(sides[0], other, axes)))
-    if not problems:
+    said: dict[str, None] = {}
+    for pair in pairs:
+        for side in pair[:2]:
+            _repeats(side)
+        folders = [process.folder for side in pair[:2] for process in side.processes]
+        if verdict := matched.check(folders, force=force):
+            said[verdict.removeprefix(FORCED)] = None
+        if problems := list(_unequal(*pair)):
+            said[f"The sides differ in {'; '.join(problems)}."] = None
+    if not said:
         return None
-    problem = f"The sides differ in {'; '.join(problems)}."
     if not force:
-        raise HwprofError(problem, remedy="--force compares them all the same, and says so.")
-    return f"Compared by --force. {problem}"
+        raise HwprofError(" ".join(said), remedy="--force compares them all the same, and says so.")
+    return FORCED + " ".join(said)
 
 
 def settings_apart(a: Side, b: Side) -> dict[str, list[str]]:
@@ -107,7 +122,7 @@ def _repeats(side: Side) -> None:
 def _unequal(a: Side, b: Side, axes: Collection[str]) -> Iterator[str]:
     for kind, rules in RULES.items():
         unequal = _unequal_in(
-            {name: told for name, told in rules.items() if name not in axes}, a.processes[0], b.processes[0]
+            {name: told for name, told in rules.items() if not {kind, name} & set(axes)}, a.processes[0], b.processes[0]
         )
         if unequal:
             yield f"{kind}: {', '.join(unequal)}"

@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from toolkit.analyses import difference_parts, memory_comparison
+from toolkit.analyses import comparable, difference_parts, memory_comparison
 from toolkit.analyses.comparable import Side, settings_apart
 from toolkit.analyses.difference_parts import PartTable
 from toolkit.analyses.gate import Gate
@@ -75,24 +75,37 @@ class Pair(Struct, frozen=True, kw_only=True):
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
-    """Everything said of the sides. A difference is claimed where a ratio's interval lies outside the `margin`."""
+    """Everything said of the sides. A difference is claimed where a ratio's interval lies outside the `margin`.
+
+    `notes` say what was left out, and why.
+    """
 
     margin: float
     forced: str | None
     sides: list[Told]
     pairs: list[Pair]
     gate: Gate | None
+    notes: list[str]
 
 
-def compare(sides: Sequence[Side], *, margin: float, forced: str | None, gate: Gate | None = None) -> Comparison:
-    """Holds every side to the first. Raises HwprofError where a run is given twice."""
-    _distinct(sides)
+def compare(
+    pairs: Sequence[comparable.Pair],
+    *,
+    margin: float,
+    forced: str | None,
+    gate: Gate | None = None,
+    notes: Sequence[str] = (),
+) -> Comparison:
+    """Holds side b of each pair to side a. Raises HwprofError where a run is given twice."""
+    sides = {side.label: side for pair in pairs for side in pair[:2]}
+    _distinct([*sides.values()])
     return Comparison(
         margin=margin,
         forced=forced,
-        sides=[_told(side, margin) for side in sides],
-        pairs=[_pair(sides[0], other, margin) for other in sides[1:]],
+        sides=[_told(side, margin) for side in sides.values()],
+        pairs=[_pair(pair.a, pair.b, margin) for pair in pairs],
         gate=gate,
+        notes=list(notes),
     )
 
 

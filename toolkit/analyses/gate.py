@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from toolkit.analyses.comparable import Side
+from toolkit.analyses.comparable import Pair, Side
 from toolkit.analyses.processes import METRICS
 from toolkit.analyses.statistics import LEAST_PROCESSES, LEVEL, Interval, ratio_interval
 from toolkit.errors import HwprofError
@@ -61,12 +61,12 @@ def parse(text: str) -> list[Condition]:
     return [_condition(each) for each in text.split(",")]
 
 
-def judge(conditions: Sequence[Condition], sides: Sequence[Side]) -> Gate:
-    """Holds every side to the first. Raises HwprofError where a condition cannot be tested: that is no pass."""
-    tests = len(conditions) * (len(sides) - 1)
+def judge(conditions: Sequence[Condition], pairs: Sequence[Pair]) -> Gate:
+    """Holds each pair to each. Raises HwprofError where a condition cannot be tested: that is no pass."""
+    tests = len(conditions) * len(pairs)
     # Each errs to one side only, so that two of LEVEL are one in twenty together.
     level = max(LEVEL, 1 - 2 * FALSE_ALARMS / tests)
-    judged = [_judged(condition, sides[0], other, level) for condition in conditions for other in sides[1:]]
+    judged = [_judged(condition, pair.a, pair.b, level) for condition in conditions for pair in pairs]
     return Gate(failed=any(each.failed for each in judged), level=level, conditions=judged)
 
 

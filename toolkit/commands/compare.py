@@ -8,17 +8,16 @@ import msgspec
 from toolkit.analyses import comparable, comparison, gate, matched, memory_comparison
 from toolkit.capture import runs
 from toolkit.commands.console import console
-from toolkit.commands.sides import folders_of, labelled, summary_of
+from toolkit.commands.sides import folders_of, given, summary_of
 from toolkit.errors import FAILED, HwprofError
 from toolkit.reports import comparison as report
 from toolkit.reports import memory_comparison as memory_report
 
 FORMATS = ("table", "markdown", "json")
-LEAST_SIDES = 2
 
 
 @click.command
-@click.argument("names", metavar="SIDE SIDE...", nargs=-1, required=True)
+@click.argument("names", metavar="SIDE...", nargs=-1, required=True)
 @click.option("--memory", is_flag=True, help="Only the difference in memory, of two runs: what each part is, too.")
 @click.option("--margin", default=3.0, show_default=True, type=click.FloatRange(0), metavar="PERCENT",
               help="A difference is claimed outside of it.")  # fmt: skip
@@ -45,30 +44,28 @@ def command(  # noqa: PLR0913 - one parameter an option
     """Hold runs to each other: what differs, by how much at least, and which parts make it up.
 
     A SIDE is a run, or repeats of it with commas between (RUN,RUN,RUN; a pattern in quotes stands for all that it
-    fits). The first is what the others are held to. One value stands for one process, so that a difference is claimed
+    fits). The first is what the others are held to. Of a sweep the points are held to each other along its axes, of two
+    sweeps point by point. One value stands for one process, so that a difference is claimed
     from three repeats a side on. Runs that differ in model, precision, data or hardware, and matched runs of several
     frameworks that `hwprof verify` did not find the same, are refused without --force; two modes always.
 
     \b
     hwprof compare RUN,RUN,RUN RUN,RUN,RUN
     hwprof compare "*-torch-resnet18-*" "*-tf-resnet18-*" --format markdown
+    hwprof compare SWEEP
     hwprof compare RUN,RUN,RUN RUN,RUN,RUN --fail-on "step_time>5%,peak_memory>2%"
 
     Exit codes: 0 no condition of --fail-on failed, 1 one did, 2 runs that cannot be compared, or conditions not tested.
     """
     format_ = "json" if as_json else format_
-    given = [folders_of(runs_folder, name) for name in names]
-    if len(given) < LEAST_SIDES:
-        raise HwprofError(f"{names[0]} alone is nothing to compare.", remedy="Give two sides, a space between.")
-    verdict = matched.check([folder for folders in given for folder in folders], force=force)
     if memory:
-        _memory(given, verdict, as_json=format_ == "json")
+        _memory([folders_of(runs_folder, name) for name in names], force=force, as_json=format_ == "json")
         return
     conditions = gate.parse(fail_on) if fail_on is not None else []
-    sides = labelled(given)
-    forced = " ".join(filter(None, [verdict, comparable.check(sides, force=force)])) or None
-    judged = gate.judge(conditions, sides) if conditions else None
-    found = comparison.compare(sides, margin=margin / 100, forced=forced, gate=judged)
+    pairs, notes = given(runs_folder, names)
+    forced = comparable.check(pairs, force=force)
+    judged = gate.judge(conditions, pairs) if conditions else None
+    found = comparison.compare(pairs, margin=margin / 100, forced=forced, gate=judged, notes=notes)
     match format_:
         case "json":
             click.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
@@ -80,10 +77,11 @@ def command(  # noqa: PLR0913 - one parameter an option
         click.get_current_context().exit(FAILED)
 
 
-def _memory(given: list[list[Path]], forced: str | None, *, as_json: bool) -> None:
-    if [len(folders) for folders in given] != [1, 1]:
+def _memory(sides: list[list[Path]], *, force: bool, as_json: bool) -> None:
+    if [len(folders) for folders in sides] != [1, 1]:
         raise HwprofError("--memory explains two runs.", remedy="Give two, or leave it out.")
-    found = memory_comparison.compare(*(_side(folder) for (folder,) in given), forced=forced)
+    forced = matched.check([folder for (folder,) in sides], force=force)
+    found = memory_comparison.compare(*(_side(folder) for (folder,) in sides), forced=forced)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
     else:

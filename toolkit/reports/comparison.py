@@ -49,6 +49,7 @@ def _pieces(found: Comparison) -> Iterator[Piece]:
         yield _gate(found.gate)
     if found.forced:
         yield f"**{found.forced}**"
+    yield from (f"note: {note}" for note in found.notes)
     for side in found.sides:
         yield from _side(side)
     sides = {side.label: side for side in found.sides}
@@ -176,7 +177,13 @@ def _gate(gate: Gate) -> Grid:
 def _judged(each: Judged) -> list[str]:
     interval = f"{each.ratio.low:.3f} to {each.ratio.high:.3f}"
     verdict = "FAILED" if each.failed else "not shown"
-    return [f"{each.condition} ({each.b})", f"{each.ratio.estimate:.3f}", interval, f"{each.shown_from:.1%}", verdict]
+    return [
+        f"{each.condition}: {each.b} beside {each.a}",
+        f"{each.ratio.estimate:.3f}",
+        interval,
+        f"{each.shown_from:.1%}",
+        verdict,
+    ]
 
 
 def _drawn(piece: Piece) -> RenderableType:
