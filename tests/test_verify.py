@@ -147,9 +147,9 @@ def test_a_verdict_holds_for_the_versions_of_a_lock(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("took_gb", "free_gb", "at_a_time", "said"),
     [
-        (7, 24, 2, []),
-        (7, 20, 1, ["One probe at a time: each takes up to 11.0 GB of memory, 20.0 are free"]),
-        (7, 9, 1, ["One probe at a time: each takes up to 11.0 GB of memory, 9.0 are free: it may run out"]),
+        (6.4, 24, 2, []),
+        (6.4, 22, 1, ["One probe at a time: each takes up to 11.7 GB of memory, 22.0 are free"]),
+        (6.4, 9, 1, ["One probe at a time: each takes up to 11.7 GB of memory, 9.0 are free: it may run out"]),
         (0.5, 400, 2, []),
     ],
 )
