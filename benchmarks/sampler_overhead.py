@@ -20,6 +20,7 @@ at once. Under ten minutes. Run from the repository's root after `make profile` 
 `--hour` plays an hour at 100 Hz in the sampler's own loop instead, and prints what was kept of it, and in what memory.
 """
 
+import bisect
 import itertools
 import json
 import math
@@ -245,8 +246,12 @@ def _log_ratios(names: frozenset[str], pairs: list[Pair], steps: list[tuple[int,
 
 def _mean_step_ns(block: Block, steps: list[tuple[int, int]]) -> float | None:
     """Over whole steps and what lies between them: a pause between two is part of the cost."""
-    inside = [step for step in steps if block.start <= step[0] and step[1] <= block.end]
+    inside = steps[bisect.bisect_left(steps, (block.start, 0)) : bisect.bisect_right(steps, block.end, key=_end_of)]
     return (inside[-1][1] - inside[0][0]) / len(inside) if len(inside) >= LEAST_STEPS else None
+
+
+def _end_of(step: tuple[int, int]) -> int:
+    return step[1]
 
 
 def _play_an_hour(driver: Path | None, folder: Path) -> None:
