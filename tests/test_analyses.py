@@ -56,7 +56,9 @@ def test_the_ledger_tells_where_an_epoch_went(tmp_path: Path) -> None:
     """Each part is its marks' own time, and what no phase covers is other."""
     with store(tmp_path, marks=TWO_STEPS) as connection:
         parts = {row["part"]: row["ns"] // MS for row in runner.run(connection, "epoch_ledger")}
+        (other,) = runner.run(connection, "other_parts")
     assert parts == {"validation": 33, "compile": 28, "compute": 19, "data_wait": 10, "other": 10}
+    assert (other["inside_ns"] // MS, other["between_ns"] // MS) == (3, 7)
 
 
 @st.composite

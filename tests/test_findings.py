@@ -108,6 +108,31 @@ def test_loading_beside_an_idle_device_is_input_bound(tmp_path: Path) -> None:
     assert (found.code, found.at_stake_ns) == ("input_bound", 5 * MS)
 
 
+def test_gaps_outside_a_run_s_steps_are_nobody_s_fault(tmp_path: Path) -> None:
+    """What lies between epochs is the ledger's to tell: no call there is a synchronising call in the loop."""
+    slices, waited = item_in_the_loop(5)
+    inside = [row | {"epoch": 1, "step": 1 + row["ts_ns"] // (10 * MS)} for row in slices]
+    # the last kernels of two steps are the validation's
+    outside = [
+        row | {"step": None} if row["kind"] == "kernel" and row["correlation"] in (15, 25) else row for row in inside
+    ]
+    (found,) = of_slices(tmp_path, outside)
+    assert (found.code, found.at_stake_ns) == ("synchronising_calls", waited - 2 * 2 * MS)
+
+
+def test_a_step_that_compiles_later_is_found_in_a_trace(tmp_path: Path) -> None:
+    """Marked steps that compiled, the first aside, by what they took beyond the usual one."""
+    names = {1: "backend_compile_and_load", 3: "backend_compile_and_load"}
+    lengths, at, slices = (50, 10, 40, 10, 12), 0, []
+    for number, length in enumerate(lengths, start=1):
+        slices.append(span("annotation", "train", at * MS, (at + length) * MS, step_num=number))
+        if number in names:
+            slices.append(span("annotation", names[number], at * MS + 1, at * MS + 5, thread="9/9"))
+        at += length
+    (found,) = of_slices(tmp_path, slices)
+    assert (found.code, found.at_stake_ns) == ("recompilation", 30 * MS)
+
+
 def epochs(count: int, *phases: tuple[str, int], compiled: Mapping[tuple[int, int], int] = {}) -> list[dict[str, Any]]:
     """Epochs of two steps of 10 ms of compute, then these phases of so many ms each.
 

@@ -12,6 +12,9 @@ from msgspec import Struct
 # From this share of the whole on, a part of it is a finding unless its rule says otherwise: no single remedy wins more
 # than what is at stake, and less than this is within reach of a noisy machine.
 NOTABLE = 0.1
+# What is compiled after a run has begun comes back with each change, so less of it matters: every comparison's margin.
+RECOMPILED = 0.03
+LONGEST_NAME = 80
 
 
 class Finding(Struct, frozen=True, kw_only=True):
@@ -75,6 +78,16 @@ def _finding(rule: Rule, stake: Stake) -> Finding:
         evidence=stake.evidence,
         remedy=rule.remedy,
     )
+
+
+def cropped(name: str) -> str:
+    """A name of a trace's in a sentence: a kernel's can fill a page."""
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+
+
+def counted(count: int, what: str) -> str:
+    """`1 step`, `2 steps`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def ms(ns: float) -> str:

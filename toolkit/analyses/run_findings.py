@@ -7,14 +7,12 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from toolkit.analyses.findings import NOTABLE, Finding, Rule, Stake, findings, mib, ms, ranked
+from toolkit.analyses.findings import NOTABLE, RECOMPILED, Finding, Rule, Stake, counted, findings, mib, ms, ranked
 from toolkit.analyses.trace_findings import UNUSED, UNUSED_BYTES
 
 if TYPE_CHECKING:
     from toolkit.analyses.summary import Epoch, Summary
 
-# A run compiles once; what it compiles later is lost at each change, so less of it matters: every comparison's margin.
-RECOMPILED = 0.03
 # Growth counts as steady where it comes in each of so many epochs, none of them twice or half the median.
 EPOCHS, STEADY = 3, 2
 # Allocators and interpreters settle for a while: less than this share of the level an epoch is not told from that.
@@ -140,7 +138,8 @@ def _compiled(summary: "Summary", *, first: bool, threshold: float) -> Iterator[
         return
     where = ", ".join(f"step {row.step} of epoch {row.epoch}" for row in steps[:3])
     more = f" and {len(steps) - 3} more" if len(steps) > 3 else ""  # noqa: PLR2004 - those that are named
-    title = f"Compiled in the first step: {ms(ns)}" if first else f"Compiled {len(steps)} times in mid-run: {ms(ns)}"
+    title = f"Compiled in mid-run: {ms(ns)} in {counted(len(steps), 'step')}"
+    title = f"Compiled in the first step: {ms(ns)}" if first else title
     evidence = f"{steady.pass_name} pass, {where}{more}: phase compile; the usual step takes {ms(usual)}"
     yield Stake(title, evidence, ns, whole, f"all epochs of the {steady.pass_name} pass")
 

@@ -37,6 +37,15 @@ class Epoch(Struct, frozen=True, kw_only=True):
     parts_ns: dict[str, int]
 
 
+class OtherParts(Struct, frozen=True, kw_only=True):
+    """What an epoch's `other` holds: the two sum to it exactly."""
+
+    pass_name: str
+    epoch: int
+    inside_ns: Ns
+    between_ns: Ns
+
+
 class Gap(Struct, frozen=True, kw_only=True):
     """From `epoch`'s last training step, done, to the first of the next: `parts_ns` sums to `gap_ns` exactly."""
 
@@ -214,6 +223,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     profiler_cost: ProfilerCost | None
     stages: list[Stage]
     epochs: list[Epoch]
+    other_parts: list[OtherParts]
     gaps: list[Gap]
     ledger_devices: list[LedgerDevice]
     fetches_in_compute: list[FetchInCompute]
@@ -263,6 +273,7 @@ def summarise(
         profiler_cost=_profiler_cost(runner.run(connection, "profiler_cost")),
         stages=_rows(connection, "stages", Stage),
         epochs=[convert(row, Epoch) for row in _ledger(runner.run(connection, "epoch_ledger"), "wall_ns")],
+        other_parts=_rows(connection, "other_parts", OtherParts),
         gaps=[convert(row, Gap) for row in _ledger(runner.run(connection, "epoch_gaps"), "gap_ns")],
         ledger_devices=ledger_devices(connection),
         fetches_in_compute=fetches_in_compute(connection),

@@ -7,7 +7,7 @@ what the host is too slow for is less without one.
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from toolkit.analyses.findings import NOTABLE, Rule, Stake, mib, ms
+from toolkit.analyses.findings import NOTABLE, RECOMPILED, Rule, Stake, counted, cropped, mib, ms
 from toolkit.analyses.idle_causes import IdleCause
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def _loading(trace: "TraceAnalysis") -> Iterator[Stake]:
 
 def _synchronising(trace: "TraceAnalysis") -> Iterator[Stake]:
     def told(device: str, cause: IdleCause) -> tuple[str, str]:
-        by = f" in {cause.operator}" if cause.operator else ""
+        by = f" in {cropped(cause.operator)}" if cause.operator else ""
         title = (
             f"Synchronising calls: device {device} idles {ms(cause.ns)} after the host waited for it ({cause.call}{by})"
         )
@@ -67,7 +67,7 @@ def _small_kernels(trace: "TraceAnalysis") -> Iterator[Stake]:
         many = f"{row.short_kernels:,} of {row.kernels:,} kernels on device {row.device} last under 10 µs"
         yield Stake(
             title=f"Small kernels: {many}, {ms(row.short_ns)} of {ms(row.kernel_ns)}",
-            evidence=f"most of that time: {row.most_name}",
+            evidence=f"most of that time: {cropped(row.most_name or '')}",
             part=row.short_ns,
             whole=spans[row.device],
             of=f"device {row.device}'s span",
@@ -88,6 +88,21 @@ def _exposed(what: str, field: str) -> Callable[["TraceAnalysis"], Iterator[Stak
             )
 
     return find
+
+
+def _recompiled(trace: "TraceAnalysis") -> Iterator[Stake]:
+    steps = [step for step in trace.compiled_steps if not step.first and step.usual_ns is not None]
+    ns = sum(max(step.ns - (step.usual_ns or 0), 0) for step in steps)
+    whole = sum(step.end_ns - step.start_ns for step in trace.steps)
+    if steps and ns >= RECOMPILED * whole > 0:
+        where = ", ".join(str(step.step) for step in steps[:5])
+        yield Stake(
+            title=f"Compiled in mid-run: {ms(ns)} in {counted(len(steps), 'step')} after the first",
+            evidence=f"{cropped(steps[0].compiling)}, steps {where}; the usual one takes {ms(steps[0].usual_ns or 0)}",
+            part=ns,
+            whole=whole,
+            of="the trace's steps",
+        )
 
 
 def _unused(trace: "TraceAnalysis") -> Iterator[Stake]:
@@ -122,12 +137,12 @@ def _of_cause(
 
 
 def _longest(cause: IdleCause) -> str:
-    gaps = "1 gap" if cause.gaps == 1 else f"{cause.gaps:,} gaps"
-    return f"{gaps}, the longest {ms(cause.longest_ns)} at +{ms(cause.longest_at_ns)} of the span"
+    return f"{counted(cause.gaps, 'gap')}, the longest {ms(cause.longest_ns)} at +{ms(cause.longest_at_ns)} of the span"
 
 
 def _before(cause: IdleCause) -> str:
-    return f"; after the longest came {cause.operator or cause.call}" if cause.operator or cause.call else ""
+    name = cause.operator or cause.call
+    return f"; most of the longest end with {cropped(name)}" if name else ""
 
 
 RULES = (
@@ -184,6 +199,15 @@ RULES = (
         "time in which a device copied or set memory and computed nothing",
         f"{NOTABLE:.0%} of the device's span",
         "Copy from pinned memory with non_blocking=True on a stream of its own, or keep the data on the device.",
+    ),
+    Rule(
+        "recompilation",
+        _recompiled,
+        "the durations of marked steps after the trace's first in which JAX or torch.compile compiled, less the"
+        " usual step's",
+        f"{RECOMPILED:.0%} of the steps: the margin of every comparison",
+        "Keep shapes constant: drop or pad the last part batch, dynamic=True in torch.compile; no Python numbers as"
+        " arguments.",
     ),
     Rule(
         "reserved_unused",

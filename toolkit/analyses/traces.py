@@ -101,6 +101,16 @@ class ShortKernels(Struct, frozen=True, kw_only=True):
     most_name: str | None
 
 
+class CompiledMarkedStep(Struct, frozen=True, kw_only=True):
+    """A marked step in which something was compiled, by compiled_marked_steps.sql."""
+
+    step: int
+    first: bool
+    ns: int
+    usual_ns: int | None
+    compiling: str
+
+
 class Allocator(Struct, frozen=True, kw_only=True):
     """What one allocator did while the trace was recorded, by allocations.sql."""
 
@@ -192,6 +202,7 @@ class TraceAnalysis(Struct, frozen=True, kw_only=True):
     uncategorised: list[Kernel]
     kernels_by: list[KernelAttribution]
     steps: list[StepParts]
+    compiled_steps: list[CompiledMarkedStep]
     operators: list[Operator]
     directions: list[Direction]
     roofline: list[RooflinePart]
@@ -215,6 +226,7 @@ def analyse(connection: duckdb.DuckDBPyConnection) -> list[TraceAnalysis]:
     by_trace = (
         "kernels",
         "short_kernels",
+        "compiled_marked_steps",
         "annotations",
         "stacks",
         "allocations",
@@ -248,6 +260,7 @@ def analyse(connection: duckdb.DuckDBPyConnection) -> list[TraceAnalysis]:
             uncategorised=_longest([row for row in rows["kernels"][trace] if row["category"] == OTHER]),
             kernels_by=attributed[trace],
             steps=steps[trace],
+            compiled_steps=convert(rows["compiled_marked_steps"][trace], list[CompiledMarkedStep]),
             operators=_operators(operators[trace]),
             directions=_directions(operators[trace]),
             roofline=bounded[trace],

@@ -8,17 +8,21 @@ from rich.text import Text
 
 from toolkit.analyses.ledger_devices import LedgerDevice
 from toolkit.analyses.summary import Epoch, Gap, Summary
-from toolkit.reports.tables import bar, milliseconds, percent, share, shown, table
+from toolkit.reports.tables import Titled, bar, microseconds, milliseconds, percent, share, shown, table
 
 # The order in which a training loop meets them.
 PARTS = (
     "data_wait", "host_to_device", "compile", "compute", "validation", "callbacks", "checkpoint", "profiler", "other",
 )  # fmt: skip
+# From this share of an epoch on, the report says what `other` holds.
+MUCH = 0.03
 
 
 def ledger_tables(summary: Summary, pass_name: str, epochs: Sequence[Epoch]) -> Iterable[RenderableType]:
     """The ledger of one pass, which has `epochs`, and what its trace adds."""
-    yield _ledger(pass_name, epochs, [gap for gap in summary.gaps if gap.pass_name == pass_name])
+    table_ = _ledger(pass_name, epochs, [gap for gap in summary.gaps if gap.pass_name == pass_name])
+    table_.note = " ".join(_notes(summary, pass_name, epochs)) or None
+    yield table_
     for row in summary.fetches_in_compute:
         if row.pass_name == pass_name:
             yield Text(
@@ -32,7 +36,7 @@ def ledger_tables(summary: Summary, pass_name: str, epochs: Sequence[Epoch]) -> 
         yield _device_ledger([row for row in rows if row.device == device])
 
 
-def _ledger(pass_name: str, epochs: Sequence[Epoch], gaps: Sequence[Gap]) -> Table:
+def _ledger(pass_name: str, epochs: Sequence[Epoch], gaps: Sequence[Gap]) -> Titled:
     """Epoch 1 apart, the mean of the others, and what lies between epochs."""
     columns = [("epoch 1", [epochs[0].parts_ns])]
     if len(epochs) > 1:
@@ -50,9 +54,24 @@ def _ledger(pass_name: str, epochs: Sequence[Epoch], gaps: Sequence[Gap]) -> Tab
             found.add_row(part.replace("_", " "), *figures, bar(share(means[last].get(part, 0), whole)))
     found.add_section()
     found.add_row("wall", *(milliseconds(sum(mean.values())) for mean in means.values()), "", style="bold")
-    if not all(epoch.complete for epoch in epochs):
-        found.note = "The last epoch was cut off."
     return found
+
+
+def _notes(summary: Summary, pass_name: str, epochs: Sequence[Epoch]) -> Iterable[str]:
+    if not all(epoch.complete for epoch in epochs):
+        yield "The last epoch was cut off."
+    later = epochs[1:] or epochs
+    steps = sum(row.steps for row in summary.steps if row.pass_name == pass_name and row.epoch is not None)
+    inside, between = (
+        sum(getattr(row, name) for row in summary.other_parts if row.pass_name == pass_name)
+        for name in ("inside_ns", "between_ns")
+    )
+    whole = sum(epoch.wall_ns for epoch in later)
+    if steps and sum(epoch.parts_ns.get("other", 0) for epoch in later) > MUCH * whole:
+        yield (
+            f"other: {microseconds(inside // steps)} µs a step inside it, between its phases (the loop's own calls, the"
+            f" writing of marks), and {microseconds(between // steps)} µs a step between steps and around them."
+        )
 
 
 def _mean_parts(entries: Sequence[dict[str, int]]) -> dict[str, int]:
