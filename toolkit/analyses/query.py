@@ -1,8 +1,8 @@
 """Someone's own question in SQL, of the stores of many runs at once.
 
 Every table of the schema is there under its name, and every analysis that does not have the name of one, the rows of
-all runs together with the column `run` before the others; so is `runs`, a row a run. Nothing else is: neither files nor
-network, and nothing can change.
+all runs together with the column `run` before the others; so are the view and the functions of rules.sql, and `runs`,
+a row a run. Nothing else is: neither files nor network, and nothing can change.
 """
 
 import re
@@ -21,6 +21,8 @@ from toolkit.ingest import store
 from toolkit.ingest.limits import ANALYSIS_MEMORY
 
 RUNS = "runs"
+# The steps that a framework marked, as rules.sql has them.
+STEPS = "marked_steps"
 REMEDY = "Give one SELECT over the tables of docs/schema.md, the analyses of docs/analyses.md, and `runs`."
 WORD = re.compile(r"\w+")
 
@@ -45,7 +47,7 @@ def opened(
         words = {word.lower() for word in WORD.findall(question)}
         _fill(connection, stores, [name for name in analyses() if name in words])
         connection.register("_facts", pa.Table.from_pylist(list(facts)))
-        connection.execute(f"CREATE TABLE {RUNS} AS FROM _facts")
+        connection.execute(f"CREATE TABLE main.{RUNS} AS FROM _facts")
         connection.unregister("_facts")
         yield connection
 
@@ -73,10 +75,11 @@ def _fill(connection: duckdb.DuckDBPyConnection, stores: Mapping[str, Path], ask
         store.attach(connection, folder)
         for name in asked:
             connection.execute(f"CREATE VIEW {name} AS {runner.text(name)}")
-    connection.execute("SET schema = 'main'")
-    for name in (*schema.TABLES, *asked):
+    # rules.sql's functions are the same in every schema: they are found in the first store's
+    connection.execute("SET search_path = 'main,run0'")
+    for name in (*schema.TABLES, STEPS, *asked):
         parts = (f"FROM run{number}.{name} SELECT {_quoted(run)} AS run, *" for number, run in enumerate(stores))
-        connection.execute(f"CREATE VIEW {name} AS {' UNION ALL '.join(parts)}")
+        connection.execute(f"CREATE VIEW main.{name} AS {' UNION ALL '.join(parts)}")
 
 
 def _lock(connection: duckdb.DuckDBPyConnection, folders: Iterable[Path]) -> None:
