@@ -21,6 +21,7 @@ COMMANDS = {
     "compare": "Explain the difference between two runs.",
     "export": "Write runs or traces for Perfetto, speedscope, or as Parquet.",
     "query": "Answer a question in SQL about runs or traces.",
+    "crossover": "Hold inference on a processor to a GPU: from which batch on is it faster?",
     "list": "List the runs.",
     "show": "Show the report of a run.",
     "tensorboard": "Serve runs in TensorBoard, on loopback.",

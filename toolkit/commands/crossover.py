@@ -1,0 +1,43 @@
+"""`hwprof crossover`."""
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from toolkit.analyses import comparable, crossover, matched
+from toolkit.commands.console import console
+from toolkit.commands.sides import folders_of, labelled
+from toolkit.reports import crossover as report
+
+# In these the sides are meant to differ.
+AXES = frozenset({"device", "GPUs"})
+
+
+@click.command
+@click.argument("names", metavar="SIDE SIDE", nargs=2)
+@click.option(
+    "--runs", "runs_folder", type=click.Path(path_type=Path), default="runs", show_default=True, help="Where runs are."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--force", is_flag=True, help="Compare what differs in more than the device, and say so.")
+def command(names: tuple[str, str], runs_folder: Path, *, as_json: bool, force: bool) -> None:
+    """Hold inference on a processor to inference on a GPU, and say from which batch size on the GPU is faster.
+
+    A SIDE is a run, or repeats of it with commas between, or a pattern in quotes; one side on the processor, one on a
+    GPU. Latency and throughput by batch size, with the transfer to the device and back, and without. One value stands
+    for one process: the crossover has an interval from three runs a side on. What ran out of memory is named.
+
+    \b
+    hwprof crossover "*-torch-resnet50-cpu-infer-*" "*-torch-resnet50-cuda-infer-*"
+    """
+    given = [folders_of(runs_folder, name) for name in names]
+    verdict = matched.check([folder for folders in given for folder in folders], force=force)
+    sides = labelled(given)
+    said = [comparable.check(sides, force=force, axes=AXES), crossover.same_program(sides, force=force)]
+    forced = " ".join(filter(None, [verdict, *said])) or None
+    found = crossover.compare(sides, forced=forced)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
+    else:
+        console().print(report.report(found))
