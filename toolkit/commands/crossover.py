@@ -5,9 +5,10 @@ from pathlib import Path
 import click
 import msgspec
 
-from toolkit.analyses import comparable, crossover, matched
+from toolkit.analyses import crossover
+from toolkit.analyses.comparable import Pair, Side, check
 from toolkit.commands.console import console
-from toolkit.commands.sides import folders_of, labelled
+from toolkit.commands.sides import folders_of, read
 from toolkit.reports import crossover as report
 
 # In these the sides are meant to differ.
@@ -31,12 +32,9 @@ def command(names: tuple[str, str], runs_folder: Path, *, as_json: bool, force: 
     \b
     hwprof crossover "*-torch-resnet50-cpu-infer-*" "*-torch-resnet50-cuda-infer-*"
     """
-    given = [folders_of(runs_folder, name) for name in names]
-    verdict = matched.check([folder for folders in given for folder in folders], force=force)
-    sides = labelled(given)
-    said = [comparable.check(sides, force=force, axes=AXES), crossover.same_program(sides, force=force)]
-    forced = " ".join(filter(None, [verdict, *said])) or None
-    found = crossover.compare(sides, forced=forced)
+    a, b = (Side(name, read(folders_of(runs_folder, name))) for name in names)
+    said = [check([Pair(a, b, AXES)], force=force), crossover.same_program((a, b), force=force)]
+    found = crossover.compare((a, b), forced=" ".join(filter(None, said)) or None)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
     else:
