@@ -170,6 +170,14 @@ def test_memory_is_what_the_group_leaves_of_the_machine_s(monkeypatch: pytest.Mo
         assert 0 < free_bytes() <= most
 
 
+def test_a_probe_that_was_killed_says_what_kills(tmp_path: Path) -> None:
+    """Where memory ran out there is no last word; another end is told by it."""
+    probes = Probes(TAMPERED, tmp_path, say=lambda _: None)
+    killed = [sys.executable, "-c", "import os; print('so far', flush=True); os.kill(os.getpid(), 9)"]
+    assert probes._ran(killed) == (-9, "it was killed, as the kernel does where memory runs out")
+    assert probes._ran([sys.executable, "-c", "print('so far'); raise SystemExit('no')"]) == (1, "no")
+
+
 def test_every_model_is_verified_smallest_first() -> None:
     """`hwprof verify all` has a turn for each model that there is a profile for."""
     assert sorted(MODELS) == model_names(PROFILES)
