@@ -1,10 +1,12 @@
 """The diagnosis: each cause is found with its size, real traces show what is true of them, healthy ones nothing."""
 
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from tests.device_slices import kernel, launch, span
 from tests.stores import read
@@ -13,6 +15,7 @@ from toolkit.analyses.findings import Finding
 from toolkit.analyses.summary import summarise
 from toolkit.analyses.traces import analyse
 from toolkit.ingest.store import StoreWriter, connect
+from toolkit.reports.findings import finding_sections
 
 SHARED = Path(__file__).parents[2] / "shared" / "traces"
 # What is true of each trace, looked at by hand: resnet50_num_workers_0 is Kineto's own example of a loader that is too
@@ -89,6 +92,20 @@ def test_an_item_in_the_loop_is_found_with_its_size(tmp_path: Path) -> None:
     assert (found.code, found.at_stake_ns) == ("synchronising_calls", waited)
     assert "cudaStreamSynchronize in aten::item" in found.title
     assert found.evidence.startswith("5 gaps")
+
+
+def test_the_report_numbers_findings_and_obeys_no_name(tmp_path: Path) -> None:
+    """Rank, size, share, evidence and remedy; what a trace calls its operators does nothing to a terminal."""
+    slices, _ = item_in_the_loop(3)
+    named = [row | {"name": "aten::\x1b[2Jitem"} if row["name"] == "aten::item" else row for row in slices]
+    console = Console(width=200, file=StringIO(), color_system=None)
+    for part in finding_sections(of_slices(tmp_path, named)):
+        console.print(part)
+    shown = console.file.getvalue()  # type: ignore[attr-defined] # it is the StringIO of above
+    assert " 1. Synchronising calls: device 0 idles 6.00 ms" in shown
+    assert "aten::\\x1b[2Jitem" in shown
+    assert "\x1b" not in shown
+    assert "→ Keep .item()" in shown
 
 
 def test_the_same_loop_without_the_item_is_healthy(tmp_path: Path) -> None:

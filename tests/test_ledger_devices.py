@@ -1,17 +1,21 @@
 """The ledger beside the devices: what each worked and idled in each part, and what the trace tells of fetching."""
 
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import duckdb
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from tests.device_slices import kernel, span
 from tests.test_analyses import MS, mark
 from toolkit.analyses import runner
 from toolkit.analyses.ledger_devices import FetchInCompute, fetches_in_compute, ledger_devices
+from toolkit.analyses.summary import summarise
 from toolkit.ingest.store import StoreWriter, connect
+from toolkit.reports.ledger import ledger_tables
 
 PROFILE = {"pass_name": "profile"}
 # Two epochs of one step each, all of it between the profiler's start and its end.
@@ -99,3 +103,17 @@ def test_the_trace_tells_what_fit_waits_for_inside_its_step(tmp_path: Path) -> N
     slices = [span("annotation", name, start * MS, end * MS) for start, end in ((15, 30), (28, 32), (70, 80))]
     found = fetches_in_compute(store(tmp_path, slices))
     assert found == [FetchInCompute(pass_name="profile", compute_ns=(29 + 10 + 40) * MS, fetch_ns=12 * MS)]
+
+
+def test_the_report_shows_the_ledger_beside_each_device(tmp_path: Path) -> None:
+    """Parts in the ledger's order, those between epochs below; and what of compute was fetching."""
+    slices = [kernel(None, 0, 30 * MS), span("annotation", "IteratorGetNextOp::DoCompute", 20 * MS, 30 * MS)]
+    with store(tmp_path, slices) as connection:
+        summary = summarise(connection)
+    console = Console(width=120, file=StringIO(), color_system=None)
+    for table in ledger_tables(summary, "profile", summary.epochs):
+        console.print(table)
+    shown = [line.split() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined] # of above
+    assert ["data", "wait", "20.00", "20.00", "0.00", "··········", "0.0%"] in shown
+    assert any(line[:4] == ["validation,", "between", "epochs", "35.00"] for line in shown)
+    assert any("10.00 of 79.00 ms (12.7%)" in " ".join(line) for line in shown)

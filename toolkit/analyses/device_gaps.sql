@@ -29,7 +29,7 @@ placed AS (
 ),
 blocking AS (
     SELECT trace, name, thread, ts_ns, ts_ns + dur_ns AS end_ns
-    FROM slices WHERE kind = 'launch' AND dur_ns IS NOT NULL AND is_blocking(name)
+    FROM slices WHERE kind IN ('launch', 'annotation') AND dur_ns IS NOT NULL AND is_blocking(name)
 ),
 stepped AS (
     SELECT DISTINCT trace, true AS stepped FROM work WHERE step IS NOT NULL

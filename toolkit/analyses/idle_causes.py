@@ -2,11 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import duckdb
 import numpy as np
-import numpy.typing as npt
 from msgspec import Struct
 
 from toolkit.analyses import runner
@@ -22,13 +20,24 @@ TELLING = 20
 FIRST = """
 SELECT min(ts_ns) FROM slices WHERE trace = $1 AND device = $2 AND kind IN ('kernel', 'memcpy', 'memset')
 """
-GAPS = "SELECT start_ns, end_ns, cause, call, call_ns, thread FROM ({}) WHERE trace = $1 AND device = $2"
+GAPS = """
+SELECT start_ns, end_ns, (list_position($3, cause) - 1)::UTINYINT AS cause FROM device_gaps
+WHERE trace = $1 AND device = $2 ORDER BY start_ns
+"""
+# Of the gaps that begin at these moments.
+CALLS = """
+SELECT call, call_ns, thread FROM device_gaps
+WHERE trace = $1 AND device = $2 AND list_contains($3, start_ns) AND call IS NOT NULL
+"""
 # The outermost operator that holds each call; what PyTorch marks as one but runs nothing itself has a # in its name.
 OPERATORS = """
 SELECT min_by(slices.name, slices.ts_ns) FROM slices JOIN (SELECT unnest($2) AS call_ns, unnest($3) AS thread) AS calls
     ON slices.thread = calls.thread AND slices.ts_ns <= call_ns AND slices.ts_ns + slices.dur_ns >= call_ns
 WHERE trace = $1 AND kind = 'op' AND NOT contains(name, '#') GROUP BY calls.call_ns, calls.thread
 """
+
+# Its name, when it began, its thread.
+Call = tuple[str, int, str | None]
 
 
 class IdleCause(Struct, frozen=True, kw_only=True):
@@ -60,6 +69,8 @@ def idle_causes(connection: duckdb.DuckDBPyConnection, times: list[DeviceTime]) 
     """Of each of these devices. Asserts that the causes make up its idle time."""
     loading: dict[int, Union] = {}
     found = []
+    if times:
+        runner.keep(connection, "device_gaps")
     for time in times:
         if time.trace not in loading:
             (loading[time.trace],) = unions_of(connection, "loading", [DATA], trace=time.trace)
@@ -72,25 +83,23 @@ def idle_causes(connection: duckdb.DuckDBPyConnection, times: list[DeviceTime]) 
 
 
 def _causes(connection: duckdb.DuckDBPyConnection, time: DeviceTime, loading: Union) -> Iterator[IdleCause]:
-    query = GAPS.format(runner.text("device_gaps"))
-    rows = connection.sql(query, params=[time.trace, time.device]).to_arrow_table()
-    starts, ends = (np.asarray(rows[name]).astype(np.int64) for name in ("start_ns", "end_ns"))
-    told = np.array(rows["cause"].to_pylist(), dtype=object)
+    rows = connection.sql(GAPS, params=[time.trace, time.device, list(CAUSES)]).to_arrow_table()
+    starts, ends, told = (np.asarray(rows[name]) for name in ("start_ns", "end_ns", "cause"))
     loaded = _covered(loading, ends) - _covered(loading, starts)
-    loaded[~np.isin(told, HOST_S)] = 0
+    loaded[~np.isin(told, [CAUSES.index(cause) for cause in HOST_S])] = 0
     ((first_ns,),) = connection.execute(FIRST, [time.trace, time.device]).fetchall()
-    for cause in CAUSES:
-        ns = loaded if cause == DATA else np.where(told == cause, ends - starts - loaded, 0)
+    for number, cause in enumerate(CAUSES):
+        ns = loaded if cause == DATA else np.where(told == number, ends - starts - loaded, 0)
         if ns.any():
             longest = int(ns.argmax())
-            calls = _calls(rows, ns) if cause != DATA else []
+            calls = _calls(connection, time, starts[_largest(ns)]) if cause != DATA else []
             yield IdleCause(
                 cause=cause,
                 ns=int(ns.sum()),
                 gaps=int(np.count_nonzero(ns)),
                 longest_ns=int(ns[longest]),
                 longest_at_ns=int(starts[longest]) - first_ns,
-                call=_most([call["call"] for call in calls]),
+                call=_most([name for name, *_ in calls]),
                 operator=_most(_operators(connection, time.trace, calls)),
             )
 
@@ -106,16 +115,21 @@ def _covered(union: Union, moments: Ns) -> Ns:
     return np.where(place > 0, before[place] - beyond, 0)
 
 
-def _calls(rows: Any, ns: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
-    """Calls of the longest gaps."""
-    longest = np.argsort(-ns, kind="stable")[:TELLING]
-    picked = rows.select(["call", "call_ns", "thread"]).take(longest[ns[longest] > 0]).to_pylist()
-    return [row for row in picked if row["call"] is not None]
+def _largest(ns: Ns) -> Ns:
+    """Places of the TELLING largest, of those that are any."""
+    largest = np.argpartition(-ns, min(TELLING, len(ns)) - 1)[:TELLING]
+    found: Ns = largest[ns[largest] > 0]
+    return found
 
 
-def _operators(connection: duckdb.DuckDBPyConnection, trace: int, calls: list[dict[str, Any]]) -> list[str]:
-    known = [call for call in calls if call["thread"] is not None]
-    parameters = [trace, [call["call_ns"] for call in known], [call["thread"] for call in known]]
+def _calls(connection: duckdb.DuckDBPyConnection, time: DeviceTime, starts: Ns) -> list[Call]:
+    """Calls of the gaps that begin at these moments."""
+    return connection.execute(CALLS, [time.trace, time.device, starts.tolist()]).fetchall()
+
+
+def _operators(connection: duckdb.DuckDBPyConnection, trace: int, calls: list[Call]) -> list[str]:
+    known = [(call_ns, thread) for _, call_ns, thread in calls if thread is not None]
+    parameters = [trace, *map(list, zip(*known, strict=True))]
     return [name for (name,) in connection.execute(OPERATORS, parameters).fetchall()] if known else []
 
 

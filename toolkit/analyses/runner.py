@@ -44,10 +44,19 @@ def documented_columns(name: str) -> dict[str, str]:
 
 def run(connection: duckdb.DuckDBPyConnection, name: str) -> list[dict[str, Any]]:
     """Rows of the analysis `name` as column -> value, in its order; NULL is None."""
-    try:
-        result = connection.execute(text(name))
-    except duckdb.OutOfMemoryException:
-        store.allow_more(connection)
-        result = connection.execute(text(name))
+    result = _executed(connection, text(name))
     columns = [column[0] for column in result.description or []]
     return [dict(zip(columns, row, strict=True)) for row in result.fetchall()]
+
+
+def keep(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Keeps the rows of the analysis `name` as a temporary table of that name, for several queries to read."""
+    _executed(connection, f"CREATE OR REPLACE TEMP TABLE {name} AS {text(name)}")
+
+
+def _executed(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyConnection:
+    try:
+        return connection.execute(query)
+    except duckdb.OutOfMemoryException:
+        store.allow_more(connection)
+        return connection.execute(query)

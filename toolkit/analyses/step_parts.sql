@@ -11,7 +11,7 @@ SELECT
         WHEN kind = 'memcpy' THEN 'Memcpy'
         WHEN kind = 'memset' THEN 'Memset'
         WHEN kind = 'launch' THEN 'Runtime'
-        WHEN regexp_matches(name, '^(enumerate\(Data(Loader|Pipe)\)#|(EagerLocalExecute: )?IteratorGetNext)') THEN 'DataLoader'
+        WHEN is_loading(name) THEN 'DataLoader'
         WHEN regexp_matches(name, '^(nccl|gloo):') THEN 'Communication'
         ELSE 'CPU Exec'
     END AS part,
