@@ -149,7 +149,7 @@ def test_a_side_holds_repeats_of_one_run(tmp_path: Path) -> None:
     made_run(tmp_path / "failed", status="failed")
     assert refused(tmp_path, a, "failed").startswith("failed is failed: ")
     assert refused(tmp_path, a).startswith("a0 alone is nothing to compare.")
-    assert refused(tmp_path, a, "x*").startswith("No run in")
+    assert refused(tmp_path, a, "x*").startswith("'x*' fits no run.")
 
 
 def test_a_pattern_stands_for_what_it_fits(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from tests.process_noise import heavy, normal, some_slow
 from toolkit.analyses.statistics import (
     HIGHER,
     LOWER,
@@ -19,28 +20,6 @@ from toolkit.analyses.statistics import (
 # So many that what covers as it says is two per cent off by chance in one of ten thousand.
 SIMULATIONS = 2_000
 Noise = Callable[[np.random.Generator, int, int], np.ndarray]
-
-
-def normal(draw: np.random.Generator, experiments: int, processes: int) -> np.ndarray:
-    """Every process 2 % off, more or less."""
-    return np.exp(0.02 * draw.standard_normal((experiments, processes)))
-
-
-def some_slow(draw: np.random.Generator, experiments: int, processes: int) -> np.ndarray:
-    """One process in five is 15 % slower, as on a shared machine; steps within a process depend on the one before."""
-    slow = 1 + 0.15 * (draw.random((experiments, processes)) < 0.2)
-    shock = 0.03 * draw.standard_t(3, (50, experiments, processes))
-    steps = np.empty_like(shock)
-    level = np.zeros((experiments, processes))
-    for number, each in enumerate(shock):
-        level = steps[number] = 0.9 * level + each * (1 - 0.9**2) ** 0.5
-    own = np.exp(0.01 * draw.standard_normal((experiments, processes)))
-    return slow * own * np.median(np.exp(steps), axis=0)
-
-
-def heavy(draw: np.random.Generator, experiments: int, processes: int) -> np.ndarray:
-    """Tails of Student's t of 3 degrees of freedom."""
-    return np.exp(0.02 * draw.standard_t(3, (experiments, processes)))
 
 
 NOISES = [normal, some_slow, heavy]

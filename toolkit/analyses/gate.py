@@ -70,6 +70,14 @@ def judge(conditions: Sequence[Condition], pairs: Sequence[Pair]) -> Gate:
     return Gate(failed=any(each.failed for each in judged), level=level, conditions=judged)
 
 
+def fails(condition: Condition, ratio: Interval) -> bool:
+    """Whether the ratio's whole interval lies beyond the threshold."""
+    if ratio.low is None or ratio.high is None:
+        return False
+    share = condition.percent / WHOLE
+    return ratio.low > 1 + share if condition.more else ratio.high < 1 - share
+
+
 def _condition(text: str) -> Condition:
     found = CONDITION.match(text)
     if not found:
@@ -97,7 +105,7 @@ def _judged(condition: Condition, a: Side, b: Side, level: float) -> Judged:
         a=a.label,
         b=b.label,
         ratio=ratio,
-        failed=end > threshold if condition.more else end < threshold,
+        failed=fails(condition, ratio),
         shown_from=abs(threshold * ratio.estimate / end - 1),
     )
 

@@ -128,9 +128,12 @@ def _points(sweep: Sweep, prefix: str) -> tuple[dict[Key, Side], list[str]]:
 def _folders(runs_folder: Path, name: str) -> list[Path]:
     if not WILD.intersection(name):
         return [runs.find(runs_folder, name)]
-    found = [folder for folder in runs.folders(runs_folder) if fnmatchcase(folder.name, name)]
+    if "/" in name:
+        found = sorted(path for path in Path(name).parent.glob(Path(name).name) if (path / runs.SPEC).exists())
+    else:
+        found = [folder for folder in runs.folders(runs_folder) if fnmatchcase(folder.name, name)]
     if not found:
-        raise HwprofError(f"No run in {runs_folder} is called {name!r}.", remedy="`hwprof list` shows them all.")
+        raise HwprofError(f"{name!r} fits no run.", remedy="`hwprof list` shows those there are.")
     return found
 
 

@@ -52,6 +52,7 @@ def _pieces(found: Comparison) -> Iterator[Piece]:
     yield from (f"note: {note}" for note in found.notes)
     for side in found.sides:
         yield from _side(side)
+    yield _medians(found.sides)
     sides = {side.label: side for side in found.sides}
     for pair in found.pairs:
         yield _ratios(pair, sides[pair.a], sides[pair.b], found.margin)
@@ -92,22 +93,46 @@ def _ratios(pair: Pair, a: Told, b: Told, margin: float) -> Grid:
         headers=["metric", pair.a, pair.b, "ratio", interval, "verdict"],
         rows=[_ratio(each, mine[each.metric], its[each.metric]) for each in pair.ratios],
         styles=[MARKED.get(each.effect or "", "") for each in pair.ratios],
-        note=f"A difference is claimed where the whole interval lies outside ±{margin:.1%}; brackets: each side's own, "
-        "at the level that its number of processes reaches.",
+        note=f"A difference is claimed where the whole interval lies outside ±{margin:.1%}.",
     )
 
 
 def _ratio(each: Ratio, a: Measured, b: Measured) -> list[str]:
-    unit, one = SHOWN.get(METRICS[each.metric].unit, (METRICS[each.metric].unit, 1))
-    interval = UNKNOWN if each.ratio.low is None else f"{each.ratio.low:.3f} to {each.ratio.high:.3f}"
-    name = f"{each.metric}, {unit}"
-    return [name, _median(a.median, one), _median(b.median, one), f"{each.ratio.estimate:.3f}", interval, _said(each)]
+    unit, one = _unit(each.metric)
+    medians = [_figure(side.median.estimate / one) for side in (a, b)]
+    return [f"{each.metric}, {unit}", *medians, f"{each.ratio.estimate:.3f}", _interval(each.ratio), _said(each)]
 
 
-def _median(found: Interval, one: float) -> str:
-    if found.low is None or found.high is None:
-        return _figure(found.estimate / one)
-    return f"{_figure(found.estimate / one)} [{_figure(found.low / one)}, {_figure(found.high / one)}]"
+def _unit(metric: str) -> tuple[str, float]:
+    return SHOWN.get(METRICS[metric].unit, (METRICS[metric].unit, 1))
+
+
+def _interval(found: Interval) -> str:
+    return UNKNOWN if found.low is None else f"{found.low:.3f} to {found.high:.3f}"
+
+
+def _medians(sides: Sequence[Told]) -> Grid:
+    told = {(side.label, each.metric): each.median for side in sides for each in side.metrics}
+    rows = [
+        _median(name, label, told[label, name])
+        for name in METRICS
+        for label in (side.label for side in sides)
+        if (label, name) in told
+    ]
+    return Grid(
+        title="Medians over processes, each with its interval at the level that so many processes reach",
+        headers=["metric", "side", "processes", "median", "interval", "level"],
+        rows=rows,
+        styles=["" for _ in rows],
+    )
+
+
+def _median(metric: str, label: str, found: Interval) -> list[str]:
+    unit, one = _unit(metric)
+    reach, level = UNKNOWN, UNKNOWN
+    if found.low is not None and found.high is not None and found.level is not None:
+        reach, level = f"{_figure(found.low / one)} to {_figure(found.high / one)}", f"{found.level:.1%}"
+    return [f"{metric}, {unit}", label, str(found.processes[0]), _figure(found.estimate / one), reach, level]
 
 
 def _figure(value: float) -> str:
@@ -175,12 +200,11 @@ def _gate(gate: Gate) -> Grid:
 
 
 def _judged(each: Judged) -> list[str]:
-    interval = f"{each.ratio.low:.3f} to {each.ratio.high:.3f}"
     verdict = "FAILED" if each.failed else "not shown"
     return [
         f"{each.condition}: {each.b} beside {each.a}",
         f"{each.ratio.estimate:.3f}",
-        interval,
+        _interval(each.ratio),
         f"{each.shown_from:.1%}",
         verdict,
     ]
