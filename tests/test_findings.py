@@ -11,6 +11,7 @@ from rich.console import Console
 from tests.device_slices import kernel, launch, span
 from tests.stores import read
 from tests.test_analyses import MS, mark, store
+from toolkit.analyses import runner
 from toolkit.analyses.findings import Finding
 from toolkit.analyses.summary import summarise
 from toolkit.analyses.traces import analyse
@@ -115,6 +116,35 @@ def test_the_same_loop_without_the_item_is_healthy(tmp_path: Path) -> None:
     assert of_slices(tmp_path, slices) == []
 
 
+def test_each_gap_has_one_cause(tmp_path: Path) -> None:
+    """By when its next work was launched, and by what the host was in as it began; together they are the idle time."""
+    ms = MS
+    slices = [
+        launch(1, 0), kernel(1, 1 * ms, 2 * ms),
+        # launched before the gap, and not in the trace: nobody's
+        launch(2, 1 * ms), kernel(2, 3 * ms, 4 * ms), kernel(None, 5 * ms, 6 * ms),
+        # launched late: within 1 ms, and after more
+        launch(3, 6 * ms + 10), kernel(3, 7 * ms, 8 * ms), launch(4, 9 * ms), kernel(4, 10 * ms, 11 * ms),
+        # in a call that waits as the gap begins; one that had returned by then; one that began in the gap
+        span("launch", "cudaDeviceSynchronize", 10 * ms, 11 * ms + 5),
+        launch(5, 11 * ms + 50), kernel(5, 14 * ms, 15 * ms),
+        span("launch", "cudaEventSynchronize", 14 * ms, 15 * ms - 5),
+        launch(6, 15 * ms + 9), kernel(6, 16 * ms, 17 * ms),
+        span("launch", "cudaMemcpy", 18 * ms, 19 * ms), launch(7, 19 * ms), kernel(7, 20 * ms, 21 * ms),
+        # the host does other things while another of its threads launches; the next launch is in time again
+        launch(8, 20 * ms), kernel(8, 21 * ms, 22 * ms),
+    ]  # fmt: skip
+    with StoreWriter(tmp_path) as writer:
+        writer.append_rows("slices", [{"trace": 0} | one for one in slices])
+    with connect(tmp_path) as connection:
+        gaps = runner.run(connection, "device_gaps")
+    assert [(row["cause"], row["start_ns"] // ms, row["end_ns"] // ms) for row in gaps] == [
+        ("other", 2, 3), ("other", 4, 5), ("launch", 6, 7), ("elsewhere", 8, 10), ("sync", 11, 14), ("launch", 15, 16),
+        ("elsewhere", 17, 20),
+    ]  # fmt: skip
+    assert [row["call"] for row in gaps if row["cause"] == "sync"] == ["cudaDeviceSynchronize"]
+
+
 def test_loading_beside_an_idle_device_is_input_bound(tmp_path: Path) -> None:
     """Idle time counts to loading as far as that lies beside it; the rest keeps its cause."""
     slices = [
@@ -183,6 +213,9 @@ def test_parts_of_the_ledger_are_found_with_their_sizes_in_order(tmp_path: Path)
         (code, 2 * length * MS) for code, length in zip(codes, (12, 11, 10, 9, 8), strict=True)
     ]
     assert found[0].share == pytest.approx(12 / 70)
+    assert found[0].evidence.endswith(
+        "data_wait of the ledger, 12.00 ms of it an epoch for the pipeline to start and to end"
+    )
 
 
 def test_less_than_a_tenth_is_no_finding(tmp_path: Path) -> None:

@@ -46,6 +46,9 @@ class _Steady(NamedTuple):
         which = f"epoch {first}" if first == last else f"epochs {first} to {last}"
         return f"{which} of the {self.pass_name} pass"
 
+    def holds(self, pass_name: str, epoch: int) -> bool:
+        return pass_name == self.pass_name and epoch in {own.epoch for own in self.epochs}
+
     def part_ns(self, *parts: str) -> int:
         return sum(epoch.parts_ns.get(part, 0) for epoch in self.epochs for part in parts)
 
@@ -72,6 +75,9 @@ def _input_bound(summary: "Summary") -> Iterator[Stake]:
     if steady is None:
         return
     waited, why = steady.part_ns("data_wait"), "data_wait of the ledger"
+    around = [row.around_ns for row in summary.data_waits if steady.holds(row.pass_name, row.epoch)]
+    if sum(around) > waited / 2:
+        why += f", {ms(sum(around) / len(around))} of it an epoch for the pipeline to start and to end"
     idle = _idle_share(summary)
     if idle is not None:
         waited, why = round(waited * idle), f"{why}, of which the device idled {idle:.0%} in the profiled window"
@@ -218,7 +224,8 @@ RULES = (
         " under TensorFlow's fit also the share of compute that was IteratorGetNext there",
         f"{NOTABLE:.0%} of those epochs: less is within reach of a noisy machine",
         "Load in processes beside the loop (loader_workers; tf.data prefetch and num_parallel_calls), cache what is"
-        " decoded, or do less for each sample.",
+        " decoded, or do less for each sample. Where it is the pipeline's start: keep it over the epochs"
+        " (persistent_workers, repeat() with steps_per_epoch).",
     ),
     Rule(
         "transfer",

@@ -46,6 +46,15 @@ class OtherParts(Struct, frozen=True, kw_only=True):
     between_ns: Ns
 
 
+class DataWait(Struct, frozen=True, kw_only=True):
+    """Where an epoch's `data_wait` lies: in its steps, or around them, where the pipeline starts and ends."""
+
+    pass_name: str
+    epoch: int
+    in_steps_ns: Ns
+    around_ns: Ns
+
+
 class Gap(Struct, frozen=True, kw_only=True):
     """From `epoch`'s last training step, done, to the first of the next: `parts_ns` sums to `gap_ns` exactly."""
 
@@ -224,6 +233,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     stages: list[Stage]
     epochs: list[Epoch]
     other_parts: list[OtherParts]
+    data_waits: list[DataWait]
     gaps: list[Gap]
     ledger_devices: list[LedgerDevice]
     fetches_in_compute: list[FetchInCompute]
@@ -274,6 +284,7 @@ def summarise(
         stages=_rows(connection, "stages", Stage),
         epochs=[convert(row, Epoch) for row in _ledger(runner.run(connection, "epoch_ledger"), "wall_ns")],
         other_parts=_rows(connection, "other_parts", OtherParts),
+        data_waits=_rows(connection, "data_waits", DataWait),
         gaps=[convert(row, Gap) for row in _ledger(runner.run(connection, "epoch_gaps"), "gap_ns")],
         ledger_devices=ledger_devices(connection),
         fetches_in_compute=fetches_in_compute(connection),
