@@ -14,6 +14,7 @@ from toolkit.analyses.allocated_by import AllocatedBy, allocated_by
 from toolkit.analyses.cautions import Caution, cautions
 from toolkit.analyses.device_time import DeviceTime, device_time
 from toolkit.analyses.findings import Finding, findings
+from toolkit.analyses.host_time import HostTime, host_times
 from toolkit.analyses.idle_causes import IdleCauses, idle_causes
 from toolkit.analyses.kernel_attribution import KernelAttribution
 from toolkit.analyses.memory import MemorySeries, memory_series
@@ -205,6 +206,7 @@ class TraceAnalysis(Struct, frozen=True, kw_only=True):
     compiled_steps: list[CompiledMarkedStep]
     operators: list[Operator]
     directions: list[Direction]
+    host_time: HostTime | None
     roofline: list[RooflinePart]
     annotations: list[Annotation]
     frames: list[Frame]
@@ -240,7 +242,7 @@ def analyse(connection: duckdb.DuckDBPyConnection) -> list[TraceAnalysis]:
     launched, attributed = _of(launches(connection)), _of(kernels_by(connection))
     waited = _of(idle_causes(connection, sorted(chain(*devices.values()), key=attrgetter("trace", "device"))))
     steps, operators = _of(step_parts(connection)), _of(operator_times(connection))
-    bounded = _of(rooflines(connection))
+    bounded, places = _of(rooflines(connection)), _of(host_times(connection))
     series, asked = _of(memory_series(connection)), _of(allocated_by(connection))
     for trace in devices.keys() | steps.keys():
         identities.check(devices[trace], streams[trace], attributed[trace], steps[trace])
@@ -263,6 +265,7 @@ def analyse(connection: duckdb.DuckDBPyConnection) -> list[TraceAnalysis]:
             compiled_steps=convert(rows["compiled_marked_steps"][trace], list[CompiledMarkedStep]),
             operators=_operators(operators[trace]),
             directions=_directions(operators[trace]),
+            host_time=next(iter(places[trace]), None),
             roofline=bounded[trace],
             annotations=convert(rows["annotations"][trace], list[Annotation]),
             frames=_frames(rows["stacks"][trace]),

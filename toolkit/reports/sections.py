@@ -12,6 +12,7 @@ from toolkit.analyses.step_parts import StepParts
 from toolkit.analyses.traces import Annotation, Direction, Frame, Operator, Readings, TraceAnalysis
 from toolkit.ingest import kineto
 from toolkit.reports.devices import device_sections, kernel_tables
+from toolkit.reports.host_time import host_time_tables
 from toolkit.reports.memory import memory_tables
 from toolkit.reports.roofline import roofline_table
 from toolkit.reports.tables import UNKNOWN, Cropped, bar, microseconds, milliseconds, share, short_frame, shown, table
@@ -171,6 +172,9 @@ def _host_tables(trace: TraceAnalysis) -> Iterable[Table]:
         yield _directions(trace.directions)
     if trace.operators:
         yield _operators(trace.operators)
+    # beside kernels by module and step these would say little
+    if trace.host_time and not trace.devices:
+        yield from host_time_tables(trace.host_time, by_class=trace.format == kineto.FORMAT)
 
 
 def _directions(directions: Sequence[Direction]) -> Table:
