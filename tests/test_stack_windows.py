@@ -14,7 +14,7 @@ from tests.snapshot_traces import write as write_snapshot
 from toolkit.analyses import runner
 from toolkit.analyses.stack_windows import StackWindow, stack_windows
 from toolkit.clock import ClockPair
-from toolkit.ingest.place_stacks import Place, launched
+from toolkit.ingest.place_stacks import Place, joined, launched
 from toolkit.ingest.run import ingest, native_traces
 from toolkit.ingest.store import connect
 from toolkit.reports.stacks import SPEEDSCOPE, stack_tables, write_speedscope
@@ -41,6 +41,11 @@ def test_the_launch_is_what_makes_frames_fit_their_marks(
 ) -> None:
     """The mean of what each end says, so that frames are late and early alike; what does not fit places nothing."""
     assert launched(frames, marks) == place
+
+
+def test_a_marker_seen_at_two_of_its_lines_is_one() -> None:
+    """What begins where another ends is its continuation; what begins later is the next."""
+    assert joined([(10, 20), (20, 25), (25, 70), (100, 160)]) == [(10, 70), (100, 160)]
 
 
 def record(folder: Path, *marks: tuple[str, str, int, int, int | None]) -> None:

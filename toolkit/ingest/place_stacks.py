@@ -6,6 +6,7 @@ with every frame. Each end of the mark less that of the frame is the launch less
 frames where they begin and end on average.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,9 +52,18 @@ def place(folder: Path) -> None:
     for trace, pass_name, starts, ends in found:
         with connect(folder) as connection:
             marks = connection.execute(MARKS, [pass_name]).fetchall()
-            placed = launched(list(zip(starts, ends, strict=True)), marks)
+            placed = launched(joined(zip(starts, ends, strict=True)), marks)
             if placed:
                 _write(folder, connection, trace, placed)
+
+
+def joined(frames: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Frames (start, end) in order, one where the next begins as one ends: py-spy's are of a function's line each."""
+    found: list[tuple[int, int]] = []
+    for start, end in frames:
+        goes_on = found and found[-1][1] == start
+        found.append((found.pop()[0] if goes_on else start, end))
+    return found
 
 
 def launched(frames: list[tuple[int, int]], marks: list[tuple[int, int]]) -> Place | None:
