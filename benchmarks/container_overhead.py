@@ -1,7 +1,7 @@
 """What a container costs: the unprofiled pass of one workload in a container and in the local environment.
 
 Fresh runs in random interleaved order; each gives the median of its steps; the ratio is of the medians over runs, with
-a bootstrap interval. Run from the repository's root, where a container engine answers:
+an interval. Run from the repository's root, where a container engine answers:
 
     .venv/toolkit/bin/python -m benchmarks.container_overhead --set framework=torch --set model=resnet18 --rounds 10
 """

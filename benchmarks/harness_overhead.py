@@ -1,7 +1,7 @@
 """What the harness costs: its unprofiled pass, samplers running, against a bare loop of the same framework.
 
 Fresh processes in random interleaved order; each gives the median of its steps; the ratio is of the medians over
-processes, with a bootstrap interval. Run from the repository's root after `make profile` has made the environments:
+processes, with an interval. Run from the repository's root after `make profile` has made the environments:
 
     .venv/toolkit/bin/python -m benchmarks.harness_overhead --framework torch --model resnet50 --rounds 5
 """

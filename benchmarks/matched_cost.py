@@ -1,7 +1,7 @@
 """What the matched Keras definition costs in TensorFlow: VGG-16's training step beside that of keras.applications' own.
 
 Steps of both in turn in one process on one thread, the first of each pair drawn; the ratio of medians with its 95 %
-bootstrap interval, of processor time, which others on the machine disturb least, and of wall time. The two are one
+interval, of processor time, which others on the machine disturb least, and of wall time. The two are one
 architecture at 224 pixels only. The aim is a ratio within 3 % of 1. From the repository's root:
 
     .venv/toolkit/bin/python -m benchmarks.matched_cost --batch 2 --steps 20
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.ratios import interval
+from benchmarks.ratios import with_interval
 from toolkit.capture import venvs
 
 ROOT = Path(__file__).parents[1]
@@ -36,11 +36,10 @@ def main(batch: int, steps: int, image_size: int, optimizer: str) -> None:
     for place, clock in enumerate(("wall", "processor")):
         own, other = ([taken[place] for taken in measured[name]] for name in ("matched", "keras.applications"))
         medians = statistics.median(own), statistics.median(other)
-        low, high = interval(own, other)
         click.echo(
             f"VGG-16 {image_size} px, batch {batch}, {optimizer}, {clock} time of a step: matched"
             f" {medians[0] / 1e6:,.1f} ms, keras.applications {medians[1] / 1e6:,.1f} ms,"
-            f" ratio {medians[0] / medians[1]:.4f} (95 % interval {low:.4f} to {high:.4f})"
+            f" ratio {with_interval(own, other)}"
         )
 
 

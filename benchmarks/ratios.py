@@ -1,13 +1,12 @@
 """What the comparisons share: two kinds of process in random order, the ratio of their medians, and its interval."""
 
 import random
-import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import click
 
-RESAMPLES = 10_000
+from toolkit.analyses.statistics import ratio_interval
 
 
 class Steps(NamedTuple):
@@ -30,21 +29,16 @@ def interleaved(measures: Mapping[str, Callable[[], Steps]], rounds: int) -> dic
 
 
 def said(measured: Mapping[str, Sequence[Steps]]) -> Iterator[str]:
-    """The first kind's figures over the second's, medians over processes, each with its 95 % bootstrap interval."""
+    """The first kind's figures over the second's, medians over processes, each with its interval."""
     (over, numerators), (under, denominators) = measured.items()
     for figure in Steps._fields:
         numerator, denominator = ([getattr(steps, figure) for steps in kind] for kind in (numerators, denominators))
-        ratio = statistics.median(numerator) / statistics.median(denominator)
-        low, high = interval(numerator, denominator)
-        yield f"{over} / {under}, {figure} = {ratio:.4f} (95 % interval {low:.4f} to {high:.4f})"
+        yield f"{over} / {under}, {figure} = {with_interval(numerator, denominator)}"
 
 
-def interval(numerator: Sequence[float], denominator: Sequence[float]) -> tuple[float, float]:
-    """The 95 % bootstrap interval of the ratio of medians."""
-    draw = random.Random(0)  # noqa: S311 - resampling, no secret
-    ratios = sorted(
-        statistics.median(draw.choices(numerator, k=len(numerator)))
-        / statistics.median(draw.choices(denominator, k=len(denominator)))
-        for _ in range(RESAMPLES)
-    )
-    return ratios[RESAMPLES // 40], ratios[-RESAMPLES // 40]
+def with_interval(numerator: Sequence[float], denominator: Sequence[float]) -> str:
+    """The ratio of medians over processes, and how far it is known."""
+    found = ratio_interval(denominator, numerator)
+    if found.low is None or found.high is None or found.level is None:
+        return f"{found.estimate:.4f} (too few processes for an interval)"
+    return f"{found.estimate:.4f} ({found.level:.1%} interval {found.low:.4f} to {found.high:.4f})"

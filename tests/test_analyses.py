@@ -99,6 +99,19 @@ def test_the_gap_between_epochs_is_split_like_the_epoch(tmp_path: Path) -> None:
     assert gaps == {"validation": (33, 44), "data_wait": (3, 44), "other": (8, 44)}
 
 
+def test_a_step_s_series_shares_out_the_wait_for_the_device(tmp_path: Path) -> None:
+    """In the order of time, each with its part of what its epoch's end waited; a step that compiled is marked."""
+    rows = [
+        *TWO_STEPS,
+        mark(11, 1, "phase", "compute", 60, 64),
+        mark(12, None, "step", "train", 70, 75, epoch=2, step=1),
+    ]
+    with store(tmp_path, marks=rows) as connection:
+        series = runner.run(connection, "step_series")
+    told = [(row["epoch"], row["step"], row["host_ns"] // MS, row["wait_ns"] // MS, row["compiled"]) for row in series]
+    assert told == [(1, 1, 40, 2, True), (1, 2, 20, 2, False), (2, 1, 5, 0, False)]
+
+
 def test_a_step_that_compiled_is_no_steady_step(tmp_path: Path) -> None:
     """The median leaves out steps that compiled, and says how many."""
     with store(tmp_path, marks=TWO_STEPS) as connection:

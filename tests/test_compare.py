@@ -9,16 +9,19 @@ import pytest
 from click.testing import CliRunner, Result
 from msgspec import structs
 
+from tests import recorded
 from tests.made_runs import made_run
 from tests.test_cli import hwprof
 from toolkit.analyses.comparable import Pair, Side, check
 from toolkit.analyses.comparison import compare
 from toolkit.analyses.difference_parts import IDLE, OVERLAP, REST, tables
 from toolkit.analyses.energy import Energy
-from toolkit.analyses.processes import Process
+from toolkit.analyses.processes import METRICS, Process
 from toolkit.commands.compare import command
+from toolkit.commands.digest import digest
 from toolkit.commands.sides import read
 from toolkit.errors import BAD_INPUT, HwprofError
+from toolkit.reports.comparison import markdown
 
 
 def repeats(place: Path, name: str, *steps_ms: Any, **settings: Any) -> str:
@@ -267,6 +270,55 @@ def test_a_condition_that_says_nothing_is_refused(tmp_path: Path, condition: str
     """In one line, with an example."""
     a, b = repeats(tmp_path, "a", 10.0), repeats(tmp_path, "b", 10.0)
     assert problem in refused(tmp_path, a, b, "--fail-on", condition)
+
+
+def test_many_conditions_ask_for_wider_intervals(tmp_path: Path) -> None:
+    """So that all together fail in at most one of twenty gates; two are as each for itself."""
+    a, b = repeats(tmp_path, "a", 10.0, 10.1, 10.2), repeats(tmp_path, "b", 10.0, 10.1, 10.2)
+    for metrics, level in (
+        ("step_time", 0.95),
+        ("step_time throughput", 0.95),
+        ("step_time epoch_time first_epoch throughput", 0.975),
+    ):
+        conditions = ",".join(f"{metric}>5%" for metric in metrics.split())
+        gate = told(tmp_path, a, b, "--fail-on", conditions)["gate"]
+        assert gate["level"] == pytest.approx(level)
+        assert all(each["ratio"]["level"] >= level for each in gate["conditions"])
+        assert not gate["failed"]
+
+
+def test_what_is_not_trusted_is_said(tmp_path: Path) -> None:
+    """Its figures stay, and the report says whose they are."""
+    sides = [Side(name, processes(made_run(tmp_path / name).parent, name)) for name in "ab"]
+    doubtful = sides[1].processes[0]
+    doubtful = doubtful._replace(summary=structs.replace(doubtful.summary, trusted=False))
+    found = compare([Pair(sides[0], Side("b", [doubtful]))], margin=0.03, forced=None)
+    assert [side.untrusted for side in found.sides] == [[], ["b"]]
+    assert "NOT TRUSTED: b" in markdown(found)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_metric_is_null_where_a_run_does_not_tell_it(metric: str, tmp_path: Path) -> None:
+    """Never 0: of a run without marks nothing is told but its memory."""
+    (process,) = processes(made_run(tmp_path / "a").parent, "a")
+    bare = structs.replace(process.summary, epochs=[], gaps=[], training=[], samples=[])
+    assert METRICS[metric].of(process._replace(summary=bare, durations=[])) is None
+
+
+def test_recorded_runs_are_compared(tmp_path: Path) -> None:
+    """Real runs of two frameworks, by force: every part table sums, and one process each shows nothing."""
+    names = [folder.name for folder in recorded.unpack(tmp_path)]
+    if not names:
+        pytest.skip("there are no recorded runs")
+    for folder in names:
+        digest(tmp_path / folder)
+    found = told(tmp_path, *names[:2], "--force")
+    (pair,) = found["pairs"]
+    assert {each["verdict"] for each in pair["ratios"]} == {"not testable"}
+    assert {"step_time", "epoch_time", "peak_memory", "latency"} <= {each["metric"] for each in pair["ratios"]}
+    assert pair["parts"]
+    for table in pair["parts"]:
+        assert sum(part["difference"] for part in table["parts"]) == table["difference"] == table["b"] - table["a"]
 
 
 def test_too_few_repeats_are_no_pass(tmp_path: Path) -> None:

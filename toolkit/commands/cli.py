@@ -18,7 +18,7 @@ COMMANDS = {
     "verify": "Show that a matched model is the same in every framework.",
     "differences": "List what differs between a model of two frameworks, or two runs.",
     "analyze": "Analyse traces that any profiler run left.",
-    "compare": "Explain the difference between two runs.",
+    "compare": "Hold repeats of runs, or sweeps, to each other; a gate for pull requests.",
     "export": "Write runs or traces for Perfetto, speedscope, or as Parquet.",
     "query": "Answer a question in SQL about runs or traces.",
     "crossover": "Hold inference on a processor to a GPU: from which batch on is it faster?",

@@ -7,6 +7,7 @@ import msgspec
 
 from toolkit import schema
 from toolkit.analyses import runner
+from toolkit.analyses.comparison import Comparison
 from toolkit.analyses.summary import Summary
 from toolkit.ingest import limits
 from toolkit.reports.doctor import Diagnosis
@@ -26,6 +27,7 @@ def pages() -> dict[str, str]:
         "limits.md": limits_page(),
         "findings.md": "\n".join(["# Findings", "", GENERATED, "", *findings_page(), ""]),
         "summary.schema.json": json.dumps(msgspec.json.schema(Summary), indent=1) + "\n",
+        "comparison.schema.json": json.dumps(msgspec.json.schema(Comparison), indent=1) + "\n",
         "doctor.schema.json": json.dumps(msgspec.json.schema(Diagnosis), indent=1) + "\n",
     }
 
