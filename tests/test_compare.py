@@ -17,6 +17,7 @@ from toolkit.analyses.comparison import compare
 from toolkit.analyses.difference_parts import IDLE, OVERLAP, REST, tables
 from toolkit.analyses.energy import Energy
 from toolkit.analyses.processes import METRICS, Process
+from toolkit.analyses.steady_state import steady_state
 from toolkit.commands.compare import command
 from toolkit.commands.digest import digest
 from toolkit.commands.sides import read
@@ -270,6 +271,21 @@ def test_a_condition_that_says_nothing_is_refused(tmp_path: Path, condition: str
     """In one line, with an example."""
     a, b = repeats(tmp_path, "a", 10.0), repeats(tmp_path, "b", 10.0)
     assert problem in refused(tmp_path, a, b, "--fail-on", condition)
+
+
+def test_inference_has_no_steps_to_warm_up(tmp_path: Path) -> None:
+    """And so nothing is said of them."""
+    sides = [Side(name, processes(made_run(tmp_path / name).parent, name)) for name in "ab"]
+    sides = [Side(side.label, [side.processes[0]._replace(durations=[], steady=steady_state([]))]) for side in sides]
+    assert not any("steps" in note for note in compare([Pair(*sides)], margin=0.03, forced=None).pairs[0].notes)
+
+
+def test_a_margin_or_a_form_that_is_none_is_refused(tmp_path: Path) -> None:
+    """In one line each."""
+    a, b = repeats(tmp_path, "a", 10.0), repeats(tmp_path, "b", 10.0)
+    for margin in ("nan", "-1", "101"):
+        assert refused(tmp_path, a, b, "--margin", margin).endswith("Give 0 to 100.")
+    assert "--memory has no Markdown" in refused(tmp_path, a, b, "--memory", "--format", "markdown")
 
 
 def test_many_conditions_ask_for_wider_intervals(tmp_path: Path) -> None:

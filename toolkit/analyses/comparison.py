@@ -198,6 +198,6 @@ def _notes(a: Side, b: Side) -> Iterator[str]:
 
 
 def _unsteady(label: str, processes: Sequence[Process]) -> Iterator[str]:
-    reasons = [process.steady.reason for process in processes if process.steady.reason]
+    reasons = [process.steady.reason for process in processes if process.durations and process.steady.reason]
     if reasons:
         yield f"{label}: {len(reasons)} of {len(processes)} runs: {reasons[0]}"

@@ -14,12 +14,13 @@ from toolkit.reports import comparison as report
 from toolkit.reports import memory_comparison as memory_report
 
 FORMATS = ("table", "markdown", "json")
+WHOLE = 100
 
 
 @click.command
 @click.argument("names", metavar="SIDE...", nargs=-1, required=True)
 @click.option("--memory", is_flag=True, help="Only the difference in memory, of two runs: what each part is, too.")
-@click.option("--margin", default=3.0, show_default=True, type=click.FloatRange(0), metavar="PERCENT",
+@click.option("--margin", default=3.0, show_default=True, type=float, metavar="PERCENT",
               help="A difference is claimed outside of it.")  # fmt: skip
 @click.option("--fail-on", metavar="CONDITIONS", help='Exit 1 on a shown difference, as "step_time>5%,peak_memory>2%".')
 @click.option(
@@ -58,14 +59,19 @@ def command(  # noqa: PLR0913 - one parameter an option
     Exit codes: 0 no condition of --fail-on failed, 1 one did, 2 runs that cannot be compared, or conditions not tested.
     """
     format_ = "json" if as_json else format_
+    # `not` so that NaN is refused, too
+    if not 0 <= margin <= WHOLE:
+        raise HwprofError(f"A margin of {margin:g} % is none.", remedy="Give 0 to 100.")
     if memory:
+        if format_ == "markdown":
+            raise HwprofError("--memory has no Markdown of its own.", remedy="Leave it out: memory is among the parts.")
         _memory([folders_of(runs_folder, name) for name in names], force=force, as_json=format_ == "json")
         return
     conditions = gate.parse(fail_on) if fail_on is not None else []
     pairs, notes = given(runs_folder, names)
     forced = comparable.check(pairs, force=force)
     judged = gate.judge(conditions, pairs) if conditions else None
-    found = comparison.compare(pairs, margin=margin / 100, forced=forced, gate=judged, notes=notes)
+    found = comparison.compare(pairs, margin=margin / WHOLE, forced=forced, gate=judged, notes=notes)
     match format_:
         case "json":
             click.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
