@@ -273,6 +273,14 @@ def test_a_condition_that_says_nothing_is_refused(tmp_path: Path, condition: str
     assert problem in refused(tmp_path, a, b, "--fail-on", condition)
 
 
+def test_hardware_that_was_not_recorded_is_not_taken_for_equal(tmp_path: Path) -> None:
+    """It refuses nothing, and is said."""
+    made_run(tmp_path / "a")
+    (made_run(tmp_path / "b") / "raw" / "time" / "facts.json").unlink()
+    (pair,) = told(tmp_path, "a", "b")["pairs"]
+    assert "B: recorded no processor, processors, GiB of memory: whether they are equal is not known" in pair["notes"]
+
+
 def test_inference_has_no_steps_to_warm_up(tmp_path: Path) -> None:
     """And so nothing is said of them."""
     sides = [Side(name, processes(made_run(tmp_path / name).parent, name)) for name in "ab"]

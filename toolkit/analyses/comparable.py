@@ -72,6 +72,9 @@ class Pair(NamedTuple):
     axes: Collection[str] = ()
 
 
+ALWAYS = ("device", "processor", "processors", "GiB of memory")
+
+
 def check(pairs: Iterable[Pair], *, force: bool) -> str | None:
     """What the report must say of pairs that are compared by force; None where they may be compared.
 
@@ -92,6 +95,12 @@ def check(pairs: Iterable[Pair], *, force: bool) -> str | None:
     if not force:
         raise HwprofError(" ".join(said), remedy="--force compares them all the same, and says so.")
     return FORCED + " ".join(said)
+
+
+def untold(side: Side) -> list[str]:
+    """What is to be equal and a side does not tell, though every machine has it: whether it is equal is not known."""
+    process = side.processes[0]
+    return [name for name in ALWAYS if RULES["hardware"][name](process) is None]
 
 
 def settings_apart(a: Side, b: Side) -> dict[str, list[str]]:

@@ -190,6 +190,8 @@ def _notes(a: Side, b: Side) -> Iterator[str]:
         yield f"too few repeats: no difference is testable with {fewest} of a side; give {LEAST_PROCESSES}, better six"
     for side in (a, b):
         yield from _unsteady(side.label, side.processes)
+        if lacking := comparable.untold(side):
+            yield f"{side.label}: recorded no {', '.join(lacking)}: whether they are equal is not known"
     for name in METRICS:
         told = [len(_values(name, side)) for side in (a, b)]
         whole = [len(side.processes) for side in (a, b)]
