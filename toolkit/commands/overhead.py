@@ -73,7 +73,11 @@ def command(  # noqa: PLR0913 - one parameter an option of the command line
     else:
         console().print(report.report(found))
     if done < len(turns):
-        raise HwprofError(f"Interrupted after {done} of {len(turns)} processes.", remedy="", exit_code=INTERRUPTED)
+        raise HwprofError(
+            f"Interrupted after {done} of {len(turns)} processes.",
+            remedy="What was measured stands above.",
+            exit_code=INTERRUPTED,
+        )
 
 
 def check_settings(settings: Sequence[str]) -> None:
