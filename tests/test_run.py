@@ -52,6 +52,17 @@ def test_a_run_folder_is_whole(finished: Path) -> None:
     assert not list(finished.glob(".*"))
 
 
+def test_the_ledger_s_rest_is_little_or_explained(finished: Path) -> None:
+    """`other` is under 3 % of the epochs after the first, or the report says what it holds."""
+    summary = summary_json.read(finished / "summary.json")
+    assert summary is not None
+    shown = hwprof("show", finished.name, "--runs", finished.parent).stdout
+    for pass_name in ("time", "profile"):
+        later = [epoch for epoch in summary.epochs if epoch.pass_name == pass_name and epoch.epoch > 1]
+        other = sum(epoch.parts_ns.get("other", 0) for epoch in later) / sum(epoch.wall_ns for epoch in later)
+        assert other < 0.03 or "other: " in shown
+
+
 def test_a_run_can_be_compared_later(finished: Path) -> None:
     """Both passes describe what they ran, and alike: a run held to itself differs in nothing."""
     shown = json.loads(hwprof("differences", finished.name, "last", "--runs", finished.parent, "--json").stdout)
