@@ -1,14 +1,18 @@
 """What a sweep finds, on made-up runs: when a point has repeats enough, its intervals, and which batch is best."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from tests.made_runs import made_run
 from tests.test_sweeps import sweep
 from toolkit.analyses.sweep_results import Figures, Ran, SweepResults, Withheld, enough, results, status_of
-from toolkit.capture.sweeps import COMPLETE, Entry, Limits
+from toolkit.capture.sweeps import COMPLETE, Entry, Limits, Log
+from toolkit.commands import sweeping
+from toolkit.commands.sweeping import History
 from toolkit.reports import sweep as report
 
 LIMITS = Limits(least=3, most=10, width=0.05)
@@ -123,6 +127,54 @@ def test_what_is_not_verified_has_no_figures(tmp_path: Path) -> None:
     assert [point.time_ns is None for point in shown.points] == [False] * 3 + [True] * 3
     assert [point.repeats for point in shown.points] == [6] * 6
     assert "Figures left blank." in text_of(shown)
+
+
+def recorded(folder: Path, *settings: str, times_ms: Sequence[float]) -> History:
+    """A sweep whose runs are made by hand, six a point, each point's steps as long as told."""
+    made = sweep(folder, *settings, limits=LIMITS)
+    with Log(made) as log:
+        for point, time_ms in zip(made.points, times_ms, strict=True):
+            for number, factor in enumerate(NOISE, 1):
+                name = f"{point.number}-{number}"
+                assert point.spec
+                made_run(folder / name, time_ms * factor, framework=point.spec.framework, batch=point.spec.batch)
+                log.append(Entry(point=point.number, repeat=number, status=COMPLETE, run=name))
+    return History(made)
+
+
+def test_figures_come_from_the_runs(tmp_path: Path) -> None:
+    """Step and throughput of a point are the medians of its runs', each read from the run's own folder."""
+    found_ = sweeping.results_of(recorded(tmp_path, "model=cifar_cnn", "batch=8,32", times_ms=[10, 30]), force=False)
+    first, second = found_.points
+    assert first.time_ns
+    assert first.time_ns.estimate == pytest.approx(10e6, rel=0.002)
+    assert second.samples_per_s
+    assert second.samples_per_s.estimate == pytest.approx(32 / 0.030, rel=0.002)
+    assert first.peak_bytes
+    assert first.peak_bytes.estimate == 500 * 2**20
+    assert (first.status, first.repeats, found_.withheld) == (COMPLETE, 6, None)
+    assert [(each.aim, each.batch) for each in found_.optima] == [("throughput", 32), ("latency", 8)]
+
+
+def test_matched_points_of_several_frameworks_need_a_verdict(tmp_path: Path) -> None:
+    """Without one those that PyTorch is held to have no figures, and the remedy is named; --force shows them."""
+    history = recorded(tmp_path, "model=cifar_cnn", "framework=torch,tf", times_ms=[10, 30])
+    found_ = sweeping.results_of(history, force=False)
+    assert [point.time_ns is None for point in found_.points] == [False, True]
+    assert found_.withheld
+    assert "TensorFlow cifar_cnn are not verified" in found_.withheld
+    forced = sweeping.results_of(history, force=True)
+    assert [point.time_ns is None for point in forced.points] == [False, False]
+    assert str(forced.withheld).startswith("Shown by --force.")
+
+
+def test_a_run_that_is_gone_is_a_repeat_without_a_figure(tmp_path: Path) -> None:
+    """What was deleted is neither made again nor guessed."""
+    history = recorded(tmp_path, "model=cifar_cnn", "batch=8,32", times_ms=[10, 30])
+    for number in range(1, 7):
+        shutil.rmtree(tmp_path / f"1-{number}")
+    found_ = sweeping.results_of(History(history.sweep), force=False)
+    assert [(point.repeats, point.time_ns is None) for point in found_.points] == [(6, True), (6, False)]
 
 
 def test_every_point_has_its_row(tmp_path: Path) -> None:

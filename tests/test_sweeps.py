@@ -59,6 +59,18 @@ def test_an_entry_that_a_crash_cut_off_is_no_entry(tmp_path: Path) -> None:
     assert all(entry.at for entry in kept)
 
 
+@pytest.mark.parametrize(
+    "line", ["[]", '{"point": 1}', '{"point": "one", "repeat": 1, "status": "x", "run": null}', "x", "\x00"]
+)
+def test_a_damaged_line_is_one_line(line: str, tmp_path: Path) -> None:
+    """What is no entry in the middle of the record is said, not skipped; so is a run outside of the folder of runs."""
+    made = sweep(tmp_path)
+    for damage in (line, json.dumps(dataclasses.asdict(Entry(point=1, repeat=1, status=COMPLETE, run="../x")))):
+        (made.folder / sweeps.LOG).write_text(f"{damage}\n")
+        with pytest.raises(HwprofError, match=r"points\.jsonl is damaged"):
+            sweeps.entries(made)
+
+
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     """A second one that would run the same sweep is refused."""
     made = sweep(tmp_path)

@@ -9,13 +9,13 @@ from typing import Any, Literal, NamedTuple
 from toolkit.analyses import runner
 from toolkit.analyses.steady_state import Steady, steady_state
 from toolkit.analyses.summary import Summary
-from toolkit.analyses.sweep_results import figures_of
 from toolkit.capture import runs
 from toolkit.ingest.store import connect
 from toolkit.spec import RunSpec
 
 TIME = "time"
 Unit = Literal["ns", "B", "mJ", "samples/s", "images/J", "ratio"]
+RESIDENT, USED = "rss", "memory_used"
 
 
 class Process(NamedTuple):
@@ -96,13 +96,26 @@ def _epoch_gap(process: Process) -> float | None:
     return _median([entry.gap_ns for entry in process.summary.gaps if entry.pass_name == TIME])
 
 
-def _as_in_sweeps(figure: str) -> Callable[[Process], float | None]:
-    def of(process: Process) -> float | None:
-        figures = figures_of(process.spec, process.summary, device=process.device or "cpu")
-        told: float | None = getattr(figures, figure)
-        return told
+def _throughput(process: Process) -> float | None:
+    if process.spec.task == "infer":
+        return _inference(process)
+    epochs = [entry for entry in process.summary.training if entry.pass_name == TIME]
+    later = [entry for entry in epochs if entry.epoch > 1] or epochs
+    ns = sum(entry.ns for entry in later)
+    return process.spec.batch * sum(entry.steps for entry in later) * 1e9 / ns if ns else None
 
-    return of
+
+def _peak_memory(process: Process) -> float | None:
+    whole = [entry for entry in process.summary.samples if entry.pass_name == TIME and entry.epoch is None]
+    if process.device != "cuda":
+        return next((entry.most for entry in whole if entry.metric == RESIDENT), None)
+    before = {
+        entry.device: entry.value
+        for entry in process.summary.baseline
+        if entry.pass_name == TIME and entry.metric == USED
+    }
+    used = [entry.most - before[entry.device] for entry in whole if entry.metric == USED and entry.device in before]
+    return max(used, default=None)
 
 
 def _allocator(figure: str) -> Callable[[Process], float | None]:
@@ -113,11 +126,14 @@ def _allocator(figure: str) -> Callable[[Process], float | None]:
     return of
 
 
-def _energy(process: Process) -> float | None:
-    entries = [entry for entry in process.summary.efficiency if entry.pass_name == TIME]
-    entries = [entry for entry in entries if entry.epoch > 1] or entries
-    told = [entry.step_mj for entry in entries if entry.step_mj is not None]
-    return median(told) if told and len(told) == len(entries) else None
+def _energy(figure: str) -> Callable[[Process], float | None]:
+    def of(process: Process) -> float | None:
+        entries = [entry for entry in process.summary.efficiency if entry.pass_name == TIME]
+        entries = [entry for entry in entries if entry.epoch > 1] or entries
+        told = [getattr(entry, figure) for entry in entries if getattr(entry, figure) is not None]
+        return median(told) if told and len(told) == len(entries) else None
+
+    return of
 
 
 def _latency(process: Process) -> float | None:
@@ -148,22 +164,18 @@ METRICS: Mapping[str, Metric] = {
         "samples/s",
         "higher",
         "of whole epochs after the first; of inference, at the median request",
-        _as_in_sweeps("samples_per_s"),
+        _throughput,
     ),
     "epoch_time": Metric("ns", "lower", "median epoch after the first, validation included", _epoch_time),
     "first_epoch": Metric("ns", "lower", "epoch 1", _first_epoch),
     "epoch_gap": Metric("ns", "lower", "median time between epochs", _epoch_gap),
-    "peak_memory": Metric(
-        "B", "lower", "most on the fullest GPU less what was before; else resident", _as_in_sweeps("peak_bytes")
-    ),
+    "peak_memory": Metric("B", "lower", "most on the fullest GPU less what was before; else resident", _peak_memory),
     "allocated_memory": Metric(
         "B", "lower", "most in use by the framework's allocator", _allocator("peak_in_use_bytes")
     ),
     "reserved_memory": Metric("B", "lower", "most reserved by the allocator", _allocator("peak_reserved_bytes")),
-    "energy": Metric("mJ", "lower", "of a training step, on the GPUs in use", _energy),
-    "images_per_joule": Metric(
-        "images/J", "higher", "of training, on the GPUs in use", _as_in_sweeps("images_per_joule")
-    ),
+    "energy": Metric("mJ", "lower", "of a training step, on the GPUs in use", _energy("step_mj")),
+    "images_per_joule": Metric("images/J", "higher", "of training, on the GPUs in use", _energy("images_per_joule")),
     "latency": Metric("ns", "lower", "median inference request of the smallest batch", _latency),
     "inference": Metric("samples/s", "higher", "inference at the batch that gives most", _inference),
     "profiler_cost": Metric("ratio", "lower", "a step under the profiler by one without", _profiler_cost),

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
+from toolkit.analyses.processes import METRICS, Process
 from toolkit.analyses.statistics import (
     HIGHER,
     LEVEL,
@@ -21,25 +22,20 @@ from toolkit.analyses.statistics import (
     ratio_interval,
     verdict,
 )
-from toolkit.analyses.summary import Summary
 from toolkit.capture.matrix import Point
 from toolkit.capture.sweeps import COMPLETE, UNDECIDED, UNSUPPORTED, Entry, Limits, Sweep
-from toolkit.spec import RunSpec
+from toolkit.spec import MATCHED
 
 UNFINISHED = "unfinished"
-TIME = "time"
 NO_FIGURE = "none of its runs gave a time that is trusted: `hwprof show RUN` says why"
 
 Aim = Literal["throughput", "latency", "energy"]
 
 
 class Figures(Struct, frozen=True, kw_only=True):
-    """What one run comes to, unprofiled; null where it does not tell.
+    """What one run comes to, by the METRICS of `toolkit.analyses.processes`; null where it does not tell.
 
-    `time_ns`: of training the median step on the host, or on a GPU, where that ends when work is asked for, an epoch's
-    steps together by their number, after epoch 1; of inference the median request. `samples_per_s`: by whole epochs
-    after epoch 1, or at the median request. `peak_bytes`: the most in use on the fullest GPU less what was before the
-    worker, or the most that the worker's processes had resident.
+    `time_ns`: step_time, or of inference latency; `samples_per_s`: throughput; `peak_bytes`: peak_memory.
     """
 
     trusted: bool
@@ -137,19 +133,11 @@ AIMS = (
 )
 
 
-def figures_of(spec: RunSpec, summary: Summary, *, device: str) -> Figures:
-    """The figures of one run on `device` (cpu, cuda)."""
-    time_ns, samples_per_s = _request(summary) if spec.task == "infer" else _training(spec, summary, device)
-    after = [entry for entry in summary.efficiency if entry.pass_name == TIME]
-    after = [entry for entry in after if entry.epoch > 1] or after
-    told = [entry.images_per_joule for entry in after if entry.images_per_joule]
-    return Figures(
-        trusted=summary.trusted,
-        time_ns=time_ns,
-        samples_per_s=samples_per_s,
-        peak_bytes=_peak(summary, device),
-        images_per_joule=median(told) if told and len(told) == len(after) else None,
-    )
+def figures_of(process: Process) -> Figures:
+    """The figures of one run of a point."""
+    time = "latency" if process.spec.task == "infer" else "step_time"
+    figures = [METRICS[name].of(process) for name in (time, "throughput", "peak_memory", "images_per_joule")]
+    return Figures(trusted=process.summary.trusted, **dict(zip(FIGURES, figures, strict=True)))
 
 
 def enough(ran: Sequence[Ran], limits: Limits) -> bool:
@@ -182,7 +170,7 @@ def results(
 ) -> SweepResults:
     """All points and optima, of each point's status (by `status_of`) and its complete runs."""
     shown = {number: () if number in withheld.points else tuple(runs) for number, runs in ran.items()}
-    usual = next(point.spec for point in sweep.points if point.spec)
+    modes = [point.spec.mode for point in sweep.points if point.spec]
     return SweepResults(
         sweep=sweep.name,
         created=sweep.created,
@@ -197,7 +185,7 @@ def results(
             PointResult(
                 point=point.number,
                 settings=dict(point.settings),
-                mode=point.spec.mode if point.spec else point.settings.get("mode", usual.mode),
+                mode=point.spec.mode if point.spec else point.settings.get("mode", modes[0] if modes else MATCHED),
                 batch=point.spec.batch if point.spec else None,
                 status=statuses[point.number][0],
                 reason=statuses[point.number][1],
@@ -255,29 +243,3 @@ def _interval(ran: Sequence[Ran], figure: str) -> Interval | None:
 def _values(ran: Sequence[Ran], figure: str) -> list[float]:
     told = [getattr(run.figures, figure) for run in ran if run.figures and run.figures.trusted]
     return [value for value in told if value is not None]
-
-
-def _request(summary: Summary) -> tuple[float | None, float | None]:
-    requests = [entry for entry in summary.inference if entry.pass_name == TIME]
-    return (requests[0].p50_ns, requests[0].samples_per_s) if requests else (None, None)
-
-
-def _training(spec: RunSpec, summary: Summary, device: str) -> tuple[float | None, float | None]:
-    epochs = [entry for entry in summary.training if entry.pass_name == TIME]
-    # of the first epoch only where there is no other
-    later = [entry for entry in epochs if entry.epoch > 1] or epochs
-    whole = sum(entry.ns for entry in later) / sum(entry.steps for entry in later) if later else None
-    medians = [entry.median_ns for entry in summary.steps if entry.pass_name == TIME and entry.epoch is None]
-    on_host = medians[0] if medians else None
-    return (on_host if device == "cpu" else whole), (spec.batch * 1e9 / whole if whole else None)
-
-
-def _peak(summary: Summary, device: str) -> float | None:
-    whole = [entry for entry in summary.samples if entry.pass_name == TIME and entry.epoch is None]
-    if device == "cpu":
-        return next((entry.most for entry in whole if entry.metric == "rss"), None)
-    before = {entry.device: entry.value for entry in summary.baseline if entry.pass_name == TIME
-              and entry.metric == "memory_used"}  # fmt: skip
-    used = [entry.most - before[entry.device] for entry in whole
-            if entry.metric == "memory_used" and entry.device in before]  # fmt: skip
-    return max(used, default=None)

@@ -20,7 +20,7 @@ from typing import Any, Self
 from toolkit import __version__
 from toolkit.capture.files import write_whole
 from toolkit.capture.matrix import Point
-from toolkit.errors import HwprofError
+from toolkit.errors import FAILED, HwprofError
 from toolkit.spec import RunSpec, from_json, known
 
 SCHEMA = 1
@@ -111,7 +111,11 @@ def read(folder: Path) -> Sweep:
             axes={str(name): tuple(map(str, values)) for name, values in told["axes"].items()},
             points=tuple(_point(number, point) for number, point in enumerate(told["points"], 1)),
             seed=int(told["seed"]),
-            limits=Limits(**told["limits"]),
+            limits=Limits(
+                least=int(told["limits"]["least"]),
+                most=int(told["limits"]["most"]),
+                width=float(told["limits"]["width"]),
+            ),
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise HwprofError(
@@ -126,8 +130,8 @@ def entries(sweep: Sweep) -> list[Entry]:
     except FileNotFoundError:
         return []
     try:
-        found = [Entry(**json.loads(line)) for line in text[: text.rfind("\n") + 1].splitlines()]
-    except (ValueError, TypeError) as error:
+        found = [_entry(json.loads(line)) for line in text[: text.rfind("\n") + 1].splitlines()]
+    except (ValueError, TypeError, KeyError) as error:
         raise HwprofError(
             f"{sweep.folder / LOG} is damaged, or of another version of hwprof.",
             remedy="The runs of the sweep may still be read.",
@@ -178,8 +182,13 @@ class Log:
     def append(self, entry: Entry) -> Entry:
         """Writes what happened now, and gives it back with its time."""
         entry = dataclasses.replace(entry, at=datetime.now().astimezone().isoformat(timespec="seconds"))
-        self._file.write(json.dumps(dataclasses.asdict(entry)).encode() + b"\n")
-        os.fsync(self._file.fileno())
+        try:
+            self._file.write(json.dumps(dataclasses.asdict(entry)).encode() + b"\n")
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise HwprofError(
+                f"{self._file.name} cannot be written: {error.strerror}.", remedy="Make room.", exit_code=FAILED
+            ) from error
         return entry
 
     def __enter__(self) -> Self:
@@ -194,6 +203,21 @@ def _cut_torn_line(path: Path) -> None:
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
         os.truncate(path, whole)
+
+
+def _entry(told: dict[str, Any]) -> Entry:
+    run, reason, seconds = told["run"], told["reason"], told["seconds"]
+    if run is not None and Path(run).name != run:
+        raise ValueError(run)
+    return Entry(
+        point=int(told["point"]),
+        repeat=int(told["repeat"]),
+        status=str(told["status"]),
+        run=run,
+        reason=None if reason is None else str(reason),
+        seconds=None if seconds is None else float(seconds),
+        at=str(told["at"]),
+    )
 
 
 def _as_json(sweep: Sweep) -> dict[str, Any]:

@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import duckdb
 import psutil
 
-from toolkit.analyses import matched
+from toolkit.analyses import matched, processes
 from toolkit.analyses.sweep_results import (
     UNFINISHED,
     Figures,
@@ -21,13 +22,14 @@ from toolkit.analyses.sweep_results import (
 from toolkit.capture import launch, runs, sweeps
 from toolkit.capture.matrix import Point
 from toolkit.capture.sweeps import ABANDONED, BEGUN, COMPLETE, INTERRUPTED, UNSUPPORTED, Entry, Log, Sweep
-from toolkit.commands.digest import digest, finish
+from toolkit.commands.digest import finish
+from toolkit.commands.sides import summary_of
 from toolkit.errors import BAD_INPUT, FAILED, HwprofError
-from toolkit.reports import summary_json
 
 # What a supervisor whose launcher was killed takes at most to end worker and samplers.
 ENDING_S = 60
 LOOK_EVERY_S = 0.2
+OURS = "toolkit.capture."
 
 Say = Callable[[str], None]
 Plans = dict[int, launch.Plan]
@@ -159,34 +161,32 @@ def results_of(history: History, *, force: bool) -> SweepResults:
 
 
 def _figures(folder: Path) -> Figures | None:
-    """A run's, made anew where its summary is gone; None where the run is."""
-    path = folder / "summary.json"
-    summary = summary_json.read(path)
-    if summary is None and (folder / runs.SPEC).exists():
-        with contextlib.suppress(HwprofError, OSError):
-            digest(folder)
-        summary = summary_json.read(path)
-    if summary is None:
+    """A run's, from its store, made anew where it is gone; None where the run is gone, or cannot be read."""
+    try:
+        return figures_of(processes.read(folder, summary_of(folder)))
+    except (HwprofError, OSError, duckdb.Error):
         return None
-    return figures_of(runs.spec_of(folder), summary, device=runs.device_of(folder) or "cpu")
 
 
 def _wait_for_the_end(folder: Path, *, say: Say) -> None:
     """A worker outlives a launcher that was killed by some seconds, and would disturb the next."""
     latest = time.monotonic() + ENDING_S
+    if _still_runs(folder.name):
+        say(f"Waiting for what is left of {folder.name} to end")
     while _still_runs(folder.name):
         if time.monotonic() > latest:
             raise HwprofError(
                 f"Processes of {folder.name} have not ended.", remedy="End them, then resume.", exit_code=FAILED
             )
-        say(f"Waiting for what is left of {folder.name} to end")
         time.sleep(LOOK_EVERY_S)
 
 
 def _still_runs(name: str) -> bool:
+    """Whether there is a process of ours that was started for the run of this name."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.status() != psutil.STATUS_ZOMBIE and any(name in word for word in process.cmdline()):
+            words = process.cmdline()
+            if any(word.startswith(OURS) for word in words) and any(name in word for word in words):
                 return True
     return False
 

@@ -65,7 +65,7 @@ def _headline(found: SweepResults) -> Text:
     done = sum(point.status != UNFINISHED for point in found.points)
     least, most = found.least_repeats, found.most_repeats
     repeats = f"{least} to {most} repeats each, until the interval is within ±{found.width:.1%}"
-    repeats = repeats if least < most else f"{least} repeats each"
+    repeats = repeats if least < most else f"{least} repeat{'s' if least > 1 else ''} each"
     line = Text.assemble(
         (f"{done} of {len(found.points)} points done", "green" if done == len(found.points) else "bold red"),
         f" · {repeats} · order by seed {found.seed} · on {printable(found.host)}",
@@ -110,16 +110,16 @@ def _notes(found: SweepResults) -> Iterable[Text]:
 
 def _optima(found: SweepResults) -> Table:
     names = [name for name in found.axes if name != "batch"]
-    made = table(f"Best batch, of those measured (margin {found.margin:.0%})", *(names or ["for"]))
-    titles = [*(["for"] if names else []), "batch", "figure", "not told from it", "shown worse, by its ratio"]
-    for title in titles:
+    columns = [*names, "for", "batch", "figure", "not told from it", "shown worse, by its ratio"]
+    made = table(f"Best batch, of those measured (margin {found.margin:.0%})", columns[0])
+    for title in columns[1:]:
         made.add_column(title, overflow="fold")
     for optimum in found.optima:
         settings = [shown(optimum.settings.get(name, "")) for name in names]
         made.add_row(*settings, optimum.aim, str(optimum.batch), _figure(optimum), *_rivals(optimum))
     made.note = (
-        "latency: of a step, or of a request. A batch is shown worse where the whole interval of its ratio to the best "
-        "lies outside the margin; what is not told from the best may be as good."
+        "latency: of a step, its share of the wait for the device included, or of a request. A batch is shown worse "
+        "where the whole interval of its ratio to the best lies outside the margin; the others may be as good."
     )
     return made
 
