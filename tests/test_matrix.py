@@ -1,5 +1,6 @@
 """A sweep's matrix: what is an axis, which points there are, and what is refused before anything runs."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,14 @@ def test_a_bad_file_is_one_clear_line(text: str, said: str, tmp_path: Path) -> N
         matrix.of_toml(path)
     assert said in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+def test_the_worked_example_s_file_is_its_command_line(tmp_path: Path) -> None:
+    """The TOML of docs/comparing.md gives the points of the command above it."""
+    text = (PROFILES.parent / "docs" / "comparing.md").read_text(encoding="utf-8")
+    path = tmp_path / "study.toml"
+    path.write_text(text.split("```toml\n")[1].split("```")[0])
+    command = text.split("hwprof sweep ")[1].split("```")[0]
+    settings = re.findall(r"--set (\S+)", command)
+    assert len(matrix.points(matrix.of_toml(path), profiles=PROFILES)) == 12
+    assert matrix.points(matrix.of_toml(path), profiles=PROFILES) == points(*settings)

@@ -101,11 +101,13 @@ def _notes(found: SweepResults) -> Iterable[Text]:
     every = [interval for point in found.points for column in COLUMNS if (interval := column.figure(point))]
     if not every:
         return
-    yield Text("n: runs, each a fresh process. Medians over them, [95 % interval].", "dim")
+    yield Text(
+        "n: runs, each a fresh process. Medians over them, and their intervals: of 95 % from six runs on.", "dim"
+    )
     less = {interval.processes[0]: interval.level for interval in every if (interval.level or 0) < LEVEL}
     covers = ", ".join(f"{level:.0%} of {n}" for n, level in sorted(less.items()) if level)
     if covers:
-        yield Text(f"Of under six runs an interval covers the median less often: {covers}.", "dim")
+        yield Text(f"Those of fewer runs cover the true median less often: {covers}.", "dim")
 
 
 def _optima(found: SweepResults) -> Table:
