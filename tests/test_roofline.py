@@ -90,8 +90,8 @@ def test_what_shapes_do_not_tell_is_unknown(name: str, shapes: Any, values: list
 
 
 def test_text_that_is_no_json_list_is_unknown() -> None:
-    """Shapes that are a number or torn are no shapes."""
-    for text in (b"7", b"null", b'"[2, 3]"', b"[[2, 3]"):
+    """Shapes that are a number, torn, or nested without sense are no shapes."""
+    for text in (b"7", b"null", b'"[2, 3]"', b"[[2, 3]", b"[" * 9999 + b"]" * 9999):
         assert work_of("aten::mm", Args(dims=Raw(text))) is None
 
 

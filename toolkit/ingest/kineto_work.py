@@ -80,7 +80,7 @@ def work_of(name: str, args: Args) -> Work | None:
         inputs = _Inputs(_SHAPES.decode(args.dims or args.old_dims), _texts(args.values))
         computed = _RULES[name](inputs)
         types = _texts(args.types)
-    except (msgspec.DecodeError, ValueError, IndexError, ZeroDivisionError):
+    except (msgspec.DecodeError, RecursionError, ValueError, IndexError, ZeroDivisionError):
         return None
     if not 0 < computed.flops <= _INT64_MAX:
         return None
