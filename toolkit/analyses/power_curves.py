@@ -127,7 +127,7 @@ def of_counter(polls: Polls, update_ns: int | None) -> Curve | str:
     """The counter's values at the moments when they changed, which lie between two polls; a reason where it stood."""
     read_at, mj, poll_ns, most_mw = polls
     changed = np.flatnonzero(np.diff(mj)) + 1
-    if len(changed) < 2:  # noqa: PLR2004 - a line has two ends
+    if len(changed) <= 1:
         return "the energy counter did not move"
     # It changed since the poll before; no longer ago than its own period, where that is the shorter.
     since_ns = min(poll_ns, update_ns or poll_ns)

@@ -155,7 +155,7 @@ def _rank(trace: TraceAnalysis, waits: _Waits | None, place: int) -> Rank:
 
 def _compared(ranks: Sequence[Collectives], duplicates: Sequence[int]) -> tuple[_Waits | None, str | None]:
     """The waits of each rank, or why they cannot be told."""
-    if len(ranks) < 2:  # noqa: PLR2004 - nobody to wait for
+    if len(ranks) <= 1:
         return None, "there is one rank only"
     if duplicates:
         return None, f"rank {duplicates[0]} has several traces, and which of them belongs to the others' is not told"

@@ -28,6 +28,8 @@ HELD_DOWN = {
     "reliability": "its voltage",
 }
 COMPUTE = ("compute", "compile")
+# Steps that a finding names; of more it tells the number.
+NAMED = 3
 
 
 class _Steady(NamedTuple):
@@ -142,8 +144,8 @@ def _compiled(summary: "Summary", *, first: bool, threshold: float) -> Iterator[
     ns = sum(max(row.ns - usual, 0) for row in steps)
     if ns < threshold * whole or not ns:
         return
-    where = ", ".join(f"step {row.step} of epoch {row.epoch}" for row in steps[:3])
-    more = f" and {len(steps) - 3} more" if len(steps) > 3 else ""  # noqa: PLR2004 - those that are named
+    where = ", ".join(f"step {row.step} of epoch {row.epoch}" for row in steps[:NAMED])
+    more = f" and {len(steps) - NAMED} more" if len(steps) > NAMED else ""
     title = f"Compiled in mid-run: {ms(ns)} in {counted(len(steps), 'step')}"
     title = f"Compiled in the first step: {ms(ns)}" if first else title
     evidence = f"{steady.pass_name} pass, {where}{more}: phase compile; the usual step takes {ms(usual)}"

@@ -219,7 +219,7 @@ def _optimum(
 ) -> Optimum | None:
     values = {point.spec.batch: _values(ran[point.number], aim.figure) for point in points if point.spec}
     values = {batch: mine for batch, mine in values.items() if mine}
-    if len(values) < 2:  # noqa: PLR2004 - of one there is nothing to choose
+    if len(values) <= 1:
         return None
     best = (min if aim.worse == HIGHER else max)(values, key=lambda batch: median(values[batch]))
     ratios = {batch: ratio_interval(values[best], mine) for batch, mine in values.items() if batch != best}

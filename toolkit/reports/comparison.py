@@ -137,7 +137,7 @@ def _median(metric: str, label: str, found: Interval) -> list[str]:
 
 def _figure(value: float) -> str:
     """With four digits at least."""
-    return f"{value:,.{1 if abs(value) >= 1000 else 2 if abs(value) >= 10 else 3}f}"  # noqa: PLR2004 - digits
+    return f"{value:,.{1 if abs(value) >= 1000 else 2 if abs(value) >= 10 else 3}f}"  # noqa: PLR2004 - from where on fewer decimals say as much
 
 
 def _said(each: Ratio) -> str:

@@ -40,7 +40,7 @@ def _ledger(pass_name: str, epochs: Sequence[Epoch], gaps: Sequence[Gap]) -> Tit
     """Epoch 1 apart, the mean of the others, and what lies between epochs."""
     columns = [("epoch 1", [epochs[0].parts_ns])]
     if len(epochs) > 1:
-        title = "epoch 2" if len(epochs) == 2 else f"mean of 2 to {len(epochs)}"  # noqa: PLR2004 - the second
+        title = "epoch 2" if len(epochs[1:]) == 1 else f"mean of 2 to {len(epochs)}"
         columns.append((title, [epoch.parts_ns for epoch in epochs[1:]]))
     last = columns[-1][0]
     if gaps:

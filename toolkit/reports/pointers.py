@@ -12,6 +12,8 @@ MOST = 3
 # From this share of a device's span on, a part of it is worth a look; of its work, a category.
 NOTABLE = 0.1
 IDLE = 0.2
+# Of the idle time: a smaller share explains no more than the rest does.
+MOST_OF_IT = 0.5
 # Reserved over in use at the peak, from which on the reservation is worth a look, and how much it must be.
 OVERHANG, OVERHANG_BYTES = 1.5, 1 << 30
 # From this share of what is reserved on, what is free of it.
@@ -70,7 +72,7 @@ def _why_idle(trace: TraceAnalysis, device: TraceDevice) -> str:
     waited = longest.host_wait_ns / longest.idle_ns
     stream = shown(longest.stream or "?")
     told = f". Of the idle time of stream {stream}, {percent(waited)} is waiting for the host to launch"
-    if waited < 0.5:  # noqa: PLR2004 - the smaller half is no explanation
+    if waited < MOST_OF_IT:
         return told
     loading = sum(step.parts_ns["DataLoader"] for step in trace.steps)
     steps = sum(step.end_ns - step.start_ns for step in trace.steps) or 1
