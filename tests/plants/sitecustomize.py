@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-SLEEP_S = 0.02
+SLEEP_S = 0.05
 KEPT_BYTES = 1 << 21
 
 truth: list[tuple[int, int]] = []
