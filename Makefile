@@ -9,6 +9,7 @@
 ##   make verify-all                               all eight models, one table at the end
 ##   make overhead MODEL=resnet50                  what each option of the profilers and samplers costs:
 ##        FRAMEWORK=torch,tf REPEATS=5 STEPS=20    in which, by how many processes of how many steps each
+##   make report RUN=last                         one HTML file of a run that opens offline; OUTPUT=report.html
 ##   make tensorboard                              show the recorded runs in TensorBoard
 ##   make doctor                                   what works on this machine, and what to do about the rest
 ##   make images                                   build the image of every framework and variant: cpu, cuda
@@ -24,7 +25,7 @@
 ##   PYTHON=/path/to/python3.12   the Python to install with (by default the first that fits)
 ##   RUNS=folder                  where runs lie (by default runs/)
 
-.PHONY: help profile sweep verify verify-all overhead tensorboard doctor images image test lint check fuzz docs lock clean setup setup-dev
+.PHONY: help profile sweep verify verify-all overhead report tensorboard doctor images image test lint check fuzz docs lock clean setup setup-dev
 .DEFAULT_GOAL := help
 
 BIN := .venv/toolkit/bin
@@ -99,6 +100,9 @@ verify-all: setup
 
 overhead: setup
 	@$(BIN)/hwprof overhead $(OVERHEAD)
+
+report: setup
+	@$(BIN)/hwprof report $(RUNS_OPTION) $(if $(call given,OUTPUT),--output $(call quoted,$(value OUTPUT))) $(if $(call given,RUN),-- $(call quoted,$(value RUN)))
 
 tensorboard: setup
 	@$(BIN)/hwprof tensorboard $(RUNS_OPTION)

@@ -24,6 +24,7 @@ COMMANDS = {
     "crossover": "Hold inference on a processor to a GPU: from which batch on is it faster?",
     "list": "List the runs.",
     "show": "Show the report of a run.",
+    "report": "Write a report as one HTML file that opens offline.",
     "tensorboard": "Serve runs in TensorBoard, on loopback.",
     "overhead": "Measure what each option of the profilers and samplers costs.",
     "doctor": "Look at this machine: what works here, and what to do about the rest.",

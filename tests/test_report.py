@@ -1,0 +1,311 @@
+"""`hwprof report`: one HTML file whose figures are those of summary.json, and in which no name does anything."""
+
+import json
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.support.wait import WebDriverWait
+
+from tests import recorded
+from tests.browser import browser, needs_browser
+from tests.report_runs import whole_run
+from tests.test_analyses import store
+from tests.test_cli import hwprof
+from toolkit.analyses.timeline import timelines
+from toolkit.commands.report import command
+from toolkit.errors import HwprofError
+from toolkit.reports.html import charts, page
+
+MOST_BYTES = 6_000_000
+PATIENCE_S = 60
+NS = 1_000_000
+
+
+class Page(HTMLParser):
+    """What a browser would make of it: elements, and each figure with where it stands and its text."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.figures: list[dict[str, str | None]] = []
+        self.words = ""
+        self._open: list[str] = []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """An element; a figure where it says what it is of."""
+        self.elements.append((tag, dict(attrs)))
+        self._open.append(tag)
+        if "data-of" in dict(attrs):
+            self.figures.append(dict(attrs) | {"text": ""})
+
+    def handle_endtag(self, tag: str) -> None:
+        """Its end."""
+        self._open = self._open[: len(self._open) - 1]
+
+    def handle_data(self, data: str) -> None:
+        """Text outside of scripts and styles."""
+        if self._open[-1:] == ["data"]:
+            self.figures[-1]["text"] = data
+        if not {"script", "style"} & {*self._open[-1:]}:
+            self.words += data
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder."""
+    return whole_run(tmp_path_factory.mktemp("runs") / "a-run")
+
+
+@pytest.fixture(scope="module")
+def made(run: Path) -> Path:
+    """Its report."""
+    path = run.parent / "report.html"
+    report(run, "-o", path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def parsed(made: Path) -> Page:
+    """What a browser would make of it."""
+    return Page(made)
+
+
+def report(*arguments: str | Path) -> None:
+    """Runs the command, its error raised."""
+    CliRunner().invoke(command, [str(each) for each in arguments], catch_exceptions=False, standalone_mode=False)
+
+
+def at(summary: Any, pointer: str) -> Any:
+    """What stands at a JSON pointer."""
+    for step in pointer.split("/")[1:]:
+        name = unquote(step).replace("~1", "/").replace("~0", "~")
+        summary = summary[int(name)] if isinstance(summary, list) else summary[name]
+    return summary
+
+
+def assert_shown(figure: dict[str, str | None], value: Any) -> None:
+    """The figure is the value exactly, its text the value rounded, and what is unknown says why."""
+    if value is None:
+        assert "unknown" in str(figure["class"])
+        assert figure["title"]
+        return
+    assert json.loads(str(figure["value"])) == value
+    text = str(figure["text"])
+    number = re.search(r"-?[\d,]+(?:\.(\d+))?", text)
+    assert number
+    shown, places = float(number[0].replace(",", "")), len(number[1] or "")
+    scales = (1, 1e3, 1e6, 1e9, 1e12, 2**20, 0.01)
+    near = any(abs(shown - value / scale) <= 0.5000001 * 10**-places for scale in scales)
+    assert near or text.startswith("<"), (figure, value)
+
+
+def test_every_figure_equals_summary_json(parsed: Page, run: Path) -> None:
+    """Each says where it stands there; its exact value is that one, and its text that one rounded."""
+    summary = json.loads((run / "summary.json").read_text())
+    figures = parsed.figures
+    assert len(figures) > 100
+    for figure in figures:
+        assert_shown(figure, at(summary, str(figure["data-of"])))
+
+
+def test_what_matters_stands_there(parsed: Page) -> None:
+    """Verdict and trust come first, then findings; every section of the run is there, in the order of the page."""
+    found = [attributes["id"] for tag, attributes in parsed.elements if tag == "section"]
+    assert found == [
+        "verdict", "findings", "ledger", "timeline", "devices", "memory", "energy", "environment", "definitions",
+    ]  # fmt: skip
+    words = parsed.words
+    assert "NOT TRUSTED, for" in words
+    assert words.index("NOT TRUSTED") < words.index("Epoch ledger of the time pass")
+
+
+def test_names_are_data(made: Path, parsed: Page) -> None:
+    """No element, script or attribute comes of a hostile name, which stands there to be read all the same."""
+    assert "window.harmed=1" in parsed.words
+    assert not [tag for tag, _ in parsed.elements if tag in {"img", "iframe", "object", "base", "form"}]
+    assert not [name for _, attributes in parsed.elements for name in attributes if name.startswith("on")]
+    drawn = sum(tag == "figure" for tag, _ in parsed.elements)
+    assert sum(tag == "script" for tag, _ in parsed.elements) == drawn + 2
+    assert "\u2028" not in made.read_text(encoding="utf-8")
+    assert "\u202e" not in made.read_text(encoding="utf-8")
+
+
+def test_it_asks_for_nothing(made: Path, parsed: Page) -> None:
+    """Its policy forbids every request; links stay on the page; it is no larger than it may be."""
+    elements = parsed.elements
+    (policy,) = (a["content"] for tag, a in elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert str(policy).startswith("default-src 'none'; ")
+    assert "unsafe" not in str(policy)
+    asked = [a.get(name) for _, a in elements for name in ("src", "href", "action", "data", "srcset") if name in a]
+    assert all(str(each).startswith(("#", "data:,")) for each in asked)
+    assert made.stat().st_size <= MOST_BYTES
+
+
+def test_everything_has_its_name_for_those_who_do_not_see_it(parsed: Page) -> None:
+    """Tables have captions and scopes, charts labels and a table beside them, headings go down one level at a time."""
+    elements = parsed.elements
+    tags = [tag for tag, _ in elements]
+    assert tags.count("table") == tags.count("caption") > tags.count("figure") > 5
+    assert all("scope" in attributes for tag, attributes in elements if tag == "th")
+    drawings = [attributes for _, attributes in elements if attributes.get("class") == "drawing"]
+    assert len(drawings) == tags.count("figure") <= tags.count("details")
+    assert all(attributes["role"] == "img" and attributes["aria-label"] for attributes in drawings)
+    levels = [int(tag[1]) for tag in tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert all(later <= earlier + 1 for earlier, later in pairwise(levels))
+    ids = [attributes["id"] for _, attributes in elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {str(a["href"])[1:] for tag, a in elements if tag == "a"} <= {str(each) for each in ids}
+
+
+@given(
+    st.recursive(
+        st.text() | st.integers() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
+def test_json_in_the_page_ends_no_script(value: Any) -> None:
+    """Whatever the texts hold: nothing in it is markup or a line's end to a script, and it reads back the same."""
+    text = str(page.embedded(value))
+    assert not set("<>&\u2028\u2029\n") & set(text)
+    assert json.loads(text) == value
+
+
+def test_labels_of_charts_are_data() -> None:
+    """Plotly takes some HTML in them, which a name must not be."""
+    assert charts.label("<a href='http://x/'>&") == "&lt;a href='http://x/'&gt;&amp;"
+    assert len(charts.label("x" * 500)) < 60
+
+
+def test_a_long_run_is_thinned_and_says_so(tmp_path: Path) -> None:
+    """Of 20,000 steps and readings few hundreds are drawn; the extremes are, and the spans cover what they did."""
+    steps = range(20_000)
+    mark = {"pass_name": "time", "name": "train", "complete": True, "epoch": 1, "dur_ns": NS}
+    marks = [mark | {"id": 0, "kind": "epoch", "ts_ns": 0, "dur_ns": len(steps) * NS, "parent": None}]
+    marks += [
+        mark | {"id": at + 1, "kind": "step", "step": at, "ts_ns": at * NS, "parent": 0}
+        | ({"dur_ns": NS - 1} if at != 7_777 else {})
+        for at in steps
+    ]  # fmt: skip
+    sample = {"pass_name": "time", "source": "nvml", "device": "0", "metric": "power", "unit": "mW"}
+    counters = [sample | {"ts_ns": at * NS, "value": 5.0 if at == 4_321 else 100.0 + at % 3} for at in steps]
+    with store(tmp_path, marks=marks, counters=counters) as connection:
+        (found,) = timelines(connection, ["time"])
+    (series,) = found.readings
+    assert (series.readings, found.steps[0].steps) == (20_000, 20_000)
+    assert 200 <= len(series.points) <= 402
+    assert 200 <= len(found.steps) <= 402
+    assert min(point.value for point in series.points) == 5
+    assert max(step.host_ns for step in found.steps) == NS
+    assert [step.ts_ns for step in found.steps] == sorted(step.ts_ns for step in found.steps)
+    parts = [span for span in found.spans if span.lane == "part"]
+    assert len(parts) <= 400
+    assert (parts[0].start_ns, parts[0].spans > 400) == (0, True)
+    assert all(one.end_ns == other.start_ns for one, other in pairwise(parts))
+
+
+def test_a_thinned_page_says_what_it_draws(tmp_path: Path) -> None:
+    """Beside the chart, with both numbers."""
+    report(whole_run(tmp_path / "run", readings=2_000), "-o", tmp_path / "report.html")
+    assert re.search(r"drawn: \d{3} of 2,000 readings of GPU 0 power", Page(tmp_path / "report.html").words)
+
+
+def test_how_a_run_failed_comes_first(tmp_path: Path) -> None:
+    """A run that did not end well says so, with its reason as data, before anything else."""
+    report(whole_run(tmp_path / "run", status="failed"), "-o", tmp_path / "report.html")
+    words = Page(tmp_path / "report.html").words
+    assert words.index("failed: </script>") < words.index("NOT TRUSTED")
+
+
+def test_the_file_is_whole_or_not_there(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default it is RUN.html here; where it cannot be written, one line says so and nothing is left."""
+    monkeypatch.chdir(tmp_path)
+    report(run)
+    assert [path.name for path in tmp_path.iterdir()] == ["a-run.html"]
+    with pytest.raises(HwprofError, match="cannot be written"):
+        report(run, "-o", tmp_path / "no" / "such" / "report.html")
+    assert [path.name for path in tmp_path.iterdir()] == ["a-run.html"]
+
+
+def test_the_command_says_where_it_is(run: Path, tmp_path: Path) -> None:
+    """As a person runs it."""
+    done = hwprof("report", run, "-o", tmp_path / "report.html")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert re.fullmatch(rf"Written: {tmp_path}/report.html \(\d\.\d MB\)\n", done.stderr)
+
+
+def test_recorded_runs_are_reported(tmp_path: Path) -> None:
+    """Of every framework, with all figures as summary.json has them."""
+    folders = recorded.unpack(tmp_path)
+    if not folders:
+        pytest.skip("there are no recorded runs")
+    for folder in folders:
+        report(folder.name, "--runs", tmp_path, "-o", tmp_path / "report.html")
+        summary = json.loads((folder / "summary.json").read_text())
+        for figure in Page(tmp_path / "report.html").figures:
+            assert_shown(figure, at(summary, str(figure["data-of"])))
+
+
+def opened(driver: WebDriver, path: Path) -> None:
+    """The page, with every chart drawn."""
+    driver.get(path.as_uri())
+    for figure in driver.find_elements(By.CSS_SELECTOR, "figure.chart"):
+        driver.execute_script("arguments[0].scrollIntoView()", figure)
+        WebDriverWait(driver, PATIENCE_S).until(lambda _, figure=figure: figure.get_attribute("data-drawn"))
+
+
+@pytest.mark.e2e
+@needs_browser
+def test_a_browser_shows_it(made: Path, run: Path) -> None:
+    """Nothing asked for, no error, nothing harmed; hover, legends and tables work, by keys too; no width overflows."""
+    summary = json.loads((run / "summary.json").read_text())
+    with browser() as driver:
+        opened(driver, made)
+        assert driver.execute_script("return window.harmed") is None
+        asked = driver.execute_script("return performance.getEntriesByType('resource').map(each => each.name)")
+        assert asked == []
+        shown = driver.execute_script(
+            "return [...document.querySelectorAll('data[data-of]')].map(each => [each.dataset.of, each.value])"
+        )
+        assert len(shown) > 80
+        assert all(json.loads(value) == at(summary, pointer) for pointer, value in shown)
+        assert driver.find_elements(By.CSS_SELECTOR, ".drawing a, .drawing image, .legend a, .legend img") == []
+
+        bar = driver.find_element(By.CSS_SELECTOR, "#ledger .bars .point path")
+        driver.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", bar)
+        ActionChains(driver).move_to_element(bar).perform()
+        WebDriverWait(driver, PATIENCE_S).until(
+            lambda _: "ms" in driver.execute_script("return document.querySelector('#ledger .hoverlayer').textContent")
+        )
+
+        count = "return document.querySelectorAll('#ledger figure:first-of-type .bars .point').length"
+        before = driver.execute_script(count)
+        button = driver.find_element(By.CSS_SELECTOR, "#ledger .legend button")
+        button.send_keys(Keys.SPACE)
+        WebDriverWait(driver, PATIENCE_S).until(lambda _: driver.execute_script(count) < before)
+        assert button.get_attribute("aria-pressed") == "false"
+
+        summary_of_table = driver.find_element(By.CSS_SELECTOR, "#ledger figure summary")
+        summary_of_table.send_keys(Keys.ENTER)
+        assert driver.find_element(By.CSS_SELECTOR, "#ledger figure details table").is_displayed()
+
+        for width in (400, 1600):
+            driver.execute_cdp_cmd(  # type: ignore[attr-defined] # of Chromium's driver
+                "Emulation.setDeviceMetricsOverride",
+                {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width == 400},
+            )
+            assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+        logged = driver.get_log("browser")  # type: ignore[attr-defined] # of Chromium's driver
+        assert logged == []

@@ -1,0 +1,101 @@
+"""Figures of Plotly's, as plain data that its script draws. Text of traces is data there, too: it opens no tag."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from toolkit.errors import printable
+
+# Okabe and Ito's eight (2008), which the colour-blind tell apart, without the yellow that vanishes on white.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C8C8C")
+OTHER = "#8C8C8C"
+# One colour a part wherever it is drawn.
+PARTS = {
+    "compute": "#0072B2",
+    "data_wait": "#E69F00",
+    "validation": "#009E73",
+    "profiler": "#CC79A7",
+    "host_to_device": "#56B4E9",
+    "compile": "#D55E00",
+    "callbacks": "#F0E442",
+    "checkpoint": "#6F4E9C",
+    "other": OTHER,
+}
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+# Patterns tell neighbours apart in print without colour.
+PATTERNS = {
+    "data_wait": "/",
+    "validation": ".",
+    "profiler": "x",
+    "host_to_device": "\\",
+    "compile": "+",
+    "callbacks": "-",
+}
+LONGEST_LABEL = 48
+
+Trace = dict[str, Any]
+
+
+def label(text: str) -> str:
+    """A name for Plotly, which takes some HTML in labels: as data, and not too long."""
+    name = printable(text)
+    cut = name if len(name) <= LONGEST_LABEL else f"{name[: LONGEST_LABEL - 17]}…{name[-16:]}"
+    return escape(cut, quote=False)
+
+
+def colour(name: str, place: int) -> str:
+    """A part's own, else by its place."""
+    return PARTS.get(name) or COLOURS[place % len(COLOURS)]
+
+
+def stacked(rows: Sequence[str], parts: Mapping[str, Sequence[float | None]], *, unit: str) -> list[Trace]:
+    """Horizontal bars, one a row, of parts on top of each other."""
+    return [
+        {
+            "type": "bar", "orientation": "h", "name": label(name.replace("_", " ")), "y": [label(row) for row in rows],
+            "x": list(values), "hovertemplate": f"%{{y}}<br>%{{fullData.name}}: %{{x:,.2f}} {unit}<extra></extra>",
+            "marker": {"color": colour(name, place), "pattern": {
+                "shape": PATTERNS.get(name, ""), "size": 6, "solidity": 0.2, "fillmode": "overlay",
+                "fgcolor": "rgba(255,255,255,0.7)",
+            }},
+        }
+        for place, (name, values) in enumerate(parts.items())
+    ]  # fmt: skip
+
+
+def bars(names: Sequence[str], values: Sequence[float | None], *, unit: str, name: str) -> Trace:
+    """Horizontal bars, one a name."""
+    return {
+        "type": "bar", "orientation": "h", "name": label(name), "y": list(range(len(names))), "x": list(values),
+        "text": [label(each) for each in names], "textposition": "none", "marker": {"color": COLOURS[0]},
+        "hovertemplate": f"%{{text}}<br>%{{x:,.2f}} {unit}<extra></extra>",
+    }  # fmt: skip
+
+
+def named_axis(names: Sequence[str]) -> dict[str, Any]:
+    """The y axis of `bars`: two long names may be cut to the same, so that their place tells them apart."""
+    return {"tickvals": list(range(len(names))), "ticktext": [label(each) for each in names], "autorange": "reversed"}
+
+
+def line(  # noqa: PLR0913 - what a line may be
+    name: str,
+    xs: Sequence[float],
+    ys: Sequence[float | None],
+    *,
+    unit: str,
+    place: int = 0,
+    stepped: bool = False,
+    axis: str = "y",
+) -> Trace:
+    """A line over x; `stepped` holds each level until the next."""
+    return {
+        "type": "scatter", "mode": "lines", "name": label(name), "x": list(xs), "y": list(ys), "yaxis": axis,
+        "line": {"color": COLOURS[place % len(COLOURS)], "dash": DASHES[place % len(DASHES)], "width": 1.6,
+                 "shape": "hv" if stepped else "linear"},
+        "hovertemplate": f"%{{y:,.2f}} {unit}",
+    }  # fmt: skip
+
+
+def seconds(moments_ns: Iterable[int], since_ns: int) -> list[float]:
+    """Seconds since a moment."""
+    return [(at - since_ns) / 1e9 for at in moments_ns]
