@@ -306,6 +306,9 @@ def test_a_browser_shows_it(made: Path, run: Path) -> None:
                 "Emulation.setDeviceMetricsOverride",
                 {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width == 400},
             )
-            assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+            # Charts are drawn anew a moment after their width changed.
+            WebDriverWait(driver, PATIENCE_S).until(
+                lambda _, width=width: driver.execute_script("return document.documentElement.scrollWidth") <= width
+            )
         logged = driver.get_log("browser")  # type: ignore[attr-defined] # of Chromium's driver
         assert logged == []

@@ -12,6 +12,9 @@
     return { text: light ? "#1c2430" : "#e3e8ee", grid: light ? "#dde2e8" : "#39424e", hover: light ? "#ffffff" : "#1b222b" };
   };
 
+  // The darkest of the colours is hard to see on a dark ground as a thin line.
+  const lit = (data, printing) => printing || !dark.matches ? data : JSON.parse(JSON.stringify(data).replaceAll("#0072B2", "#4AA3DF"));
+
   const axes = (layout) => Object.keys(layout).filter((name) => /^[xy]axis\d*$/.test(name));
 
   const styled = (layout, printing) => {
@@ -77,22 +80,23 @@
     if (figures.has(figure)) return;
     const { data, layout, ranges: stretches } = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
     if (stretches.length) layout.xaxis = { ...layout.xaxis, range: stretches[0].slice(1) };
-    figures.set(figure, layout);
+    figures.set(figure, { data, layout });
     const drawing = figure.querySelector(".drawing");
     drawing.style.height = `${layout.height}px`;
-    Plotly.newPlot(drawing, data, styled(layout, false), config);
+    Plotly.newPlot(drawing, lit(data, false), styled(layout, false), config);
     legend(figure, drawing, data, layout.showlegend !== false);
     ranges(figure, drawing);
     figure.dataset.drawn = "true";
   };
 
   const recolour = (printing) => {
-    for (const [figure, layout] of figures) {
+    for (const [figure, { data, layout }] of figures) {
       const drawing = figure.querySelector(".drawing");
       const made = styled(layout, printing);
       const shown = drawing.layout.xaxis.range;
       if (shown) made.xaxis.range = [...shown];
-      Plotly.relayout(drawing, made);
+      const hidden = drawing.data.map((trace) => trace.visible);
+      Plotly.react(drawing, lit(data, printing).map((trace, place) => ({ ...trace, visible: hidden[place] })), made, config);
     }
   };
 
