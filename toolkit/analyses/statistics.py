@@ -25,7 +25,7 @@ from typing import Literal
 
 import numpy as np
 from msgspec import Struct
-from scipy import stats
+from scipy import special
 
 LEVEL = 0.95
 MARGIN = 0.03
@@ -123,7 +123,7 @@ def _levels(number: int) -> list[float]:
 
     It does not where fewer than k of the values lie on one side.
     """
-    return [1 - 2 * float(stats.binom.cdf(k - 1, number, 0.5)) for k in range(1, (number + 1) // 2 + 1)]
+    return [1 - 2 * float(special.bdtr(k - 1, number, 0.5)) for k in range(1, (number + 1) // 2 + 1)]
 
 
 def _student(a: Sequence[float], b: Sequence[float], level: float) -> tuple[float, float]:
@@ -131,7 +131,7 @@ def _student(a: Sequence[float], b: Sequence[float], level: float) -> tuple[floa
     logs = [np.log(side) for side in (a, b)]
     free = len(a) + len(b) - 2
     pooled = sum(float(side.var()) * len(side) for side in logs) / free
-    reach = float(stats.t.ppf((1 + level) / 2, free)) * (pooled * (1 / len(a) + 1 / len(b))) ** 0.5
+    reach = float(special.stdtrit(free, (1 + level) / 2)) * (pooled * (1 / len(a) + 1 / len(b))) ** 0.5
     middle = float(logs[1].mean() - logs[0].mean())
     return float(np.exp(middle - reach)), float(np.exp(middle + reach))
 

@@ -11,9 +11,7 @@ from itertools import pairwise
 from statistics import median
 
 import numpy as np
-import ruptures
 from msgspec import Struct
-from scipy import stats
 
 from toolkit.analyses.statistics import MARGIN
 
@@ -65,6 +63,10 @@ def _edges(durations: Sequence[int]) -> list[int]:
     block = -(-len(durations) // MOST_POINTS)
     starts = range(0, len(durations), block)
     points = [median(durations[start : start + block]) for start in starts]
+    # Half a second and more to import, which every command would wait for.
+    import ruptures  # noqa: PLC0415 - see above
+    from scipy import stats  # noqa: PLC0415 - see above
+
     scores = stats.norm.ppf((stats.rankdata(points) - 0.5) / len(points))[:, None]
     found = ruptures.KernelCPD(kernel="linear", min_size=2).fit(scores).predict(pen=PENALTY * np.log(len(points)))
     return [0, *(starts[end] for end in found[:-1]), len(durations)]
