@@ -9,7 +9,7 @@
 ##   make verify-all                               all eight models, one table at the end
 ##   make overhead MODEL=resnet50                  what each option of the profilers and samplers costs:
 ##        FRAMEWORK=torch,tf REPEATS=5 STEPS=20    in which, by how many processes of how many steps each
-##   make report RUN=last                         one HTML file of a run that opens offline; OUTPUT=report.html
+##   make report RUN=last                         one HTML file that opens offline; OUTPUT=report.html, or RUN=SWEEP
 ##   make tensorboard                              show the recorded runs in TensorBoard
 ##   make doctor                                   what works on this machine, and what to do about the rest
 ##   make images                                   build the image of every framework and variant: cpu, cuda

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -20,13 +21,18 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from tests import recorded
 from tests.browser import browser, needs_browser
-from tests.report_runs import whole_run
+from tests.made_runs import made_run
+from tests.report_runs import HOSTILE, whole_run
 from tests.test_analyses import store
 from tests.test_cli import hwprof
+from toolkit.analyses.statistics import Interval
+from toolkit.analyses.sweep_results import Optimum, PointResult, Rival, SweepResults
 from toolkit.analyses.timeline import timelines
+from toolkit.capture.sweeps import COMPLETE
 from toolkit.commands.report import command
 from toolkit.errors import HwprofError
-from toolkit.reports.html import charts, page
+from toolkit.reports.html import charts, page, sweep
+from toolkit.reports.html.content import Chart
 
 MOST_BYTES = 6_000_000
 PATIENCE_S = 60
@@ -256,6 +262,66 @@ def test_recorded_runs_are_reported(tmp_path: Path) -> None:
         summary = json.loads((folder / "summary.json").read_text())
         for figure in Page(tmp_path / "report.html").figures:
             assert_shown(figure, at(summary, str(figure["data-of"])))
+
+
+def test_several_runs_are_compared_differences_first(tmp_path: Path) -> None:
+    """Every figure is that of `hwprof compare --json`; what is shown to differ comes before what is not."""
+    for place in range(3):
+        made_run(tmp_path / f"a{place}", [10 + 0.1 * place + 0.01 * (step % 5) for step in range(30)])
+        made_run(tmp_path / f"b{place}", [20 + 0.1 * place + 0.01 * (step % 5) for step in range(30)])
+    sides = [",".join(str(tmp_path / f"{side}{place}") for place in range(3)) for side in "ab"]
+    compared = hwprof("compare", *sides, "--json")
+    assert compared.returncode == 0, compared.stderr
+    told = json.loads(compared.stdout)
+    report(*sides, "-o", tmp_path / "report.html")
+    parsed = Page(tmp_path / "report.html")
+    assert len(parsed.figures) > 30
+    for figure in parsed.figures:
+        assert_shown(figure, at(told, str(figure["data-of"])))
+    assert "B beside A: step time is higher, which is worse." in parsed.words
+    verdicts = [one["effect"] for one in told["pairs"][0]["ratios"]]
+    assert None in verdicts
+    assert parsed.words.index("which is worse") < parsed.words.index("no difference shown")
+
+
+def test_a_sweep_has_curves_and_what_ran_out_of_memory(tmp_path: Path) -> None:
+    """Every figure is that of the sweep's results; a point out of memory is a cross with its reason beside it."""
+    points = [
+        result(1, 8, COMPLETE, samples_per_s=interval(100, 90, 110)),
+        result(2, 32, COMPLETE, samples_per_s=interval(250, None, None)),
+        result(3, 128, "out_of_memory", reason=HOSTILE),
+    ]
+    found = SweepResults(
+        sweep=HOSTILE, created="", host=HOSTILE, seed=1, least_repeats=2, most_repeats=2, width=0.05, margin=0.03,
+        axes={"batch": ["8", "32", "128"]}, points=points, withheld=None,
+        optima=[Optimum(settings={}, aim="throughput", batch=32, figure=interval(250, None, None), rivals=[
+            Rival(batch=8, ratio=interval(0.4, 0.3, 0.5), worse=True)])],
+    )  # fmt: skip
+    (tmp_path / "sweep.html").write_text(page.render(HOSTILE, HOSTILE, sweep.sections(found)), encoding="utf-8")
+    parsed, told = Page(tmp_path / "sweep.html"), msgspec.to_builtins(found)
+    assert len(parsed.figures) == 14
+    for figure in parsed.figures:
+        assert_shown(figure, at(told, str(figure["data-of"])))
+    (curve,) = [block for section in sweep.sections(found) for block in section.blocks if isinstance(block, Chart)]
+    crosses = [trace for trace in curve.data if trace.get("marker", {}).get("symbol") == "x"]
+    assert [(trace["name"], trace["x"]) for trace in crosses] == [("out of memory", [128])]
+    assert [len(trace["x"]) for trace in curve.data if "fill" in trace] == [2]
+    assert "point 3 out of memory: </script>" in parsed.words
+    assert not [tag for tag, _ in parsed.elements if tag in {"img", "iframe"}]
+
+
+def interval(estimate: float, low: float | None, high: float | None) -> Interval:
+    """Over two processes."""
+    return Interval(estimate=estimate, low=low, high=high, level=low and 0.9, processes=[2])
+
+
+def result(number: int, batch: int, status: str, **more: Any) -> PointResult:
+    """A point of a sweep over batches."""
+    nothing = dict.fromkeys(("reason", "time_ns", "samples_per_s", "peak_bytes", "images_per_joule"))
+    return PointResult(
+        point=number, settings={"batch": str(batch)}, mode="matched", batch=batch, status=status, repeats=2,
+        untrusted=0, runs=[], **(nothing | more),
+    )  # fmt: skip
 
 
 def opened(driver: WebDriver, path: Path) -> None:

@@ -96,6 +96,53 @@ def line(  # noqa: PLR0913 - what a line may be
     }  # fmt: skip
 
 
+def ratios(names: Sequence[str], intervals: Sequence[tuple[float, float | None, float | None]]) -> Trace:
+    """Points with the ends of their intervals, one a name; an unknown interval is a hollow point without ends."""
+    above = [0 if high is None else high - estimate for estimate, _, high in intervals]
+    below = [0 if low is None else estimate - low for estimate, low, _ in intervals]
+    return {
+        "type": "scatter", "mode": "markers", "name": "ratio", "y": list(range(len(names))),
+        "x": [estimate for estimate, *_ in intervals], "text": [label(name) for name in names],
+        "error_x": {"type": "data", "symmetric": False, "array": above, "arrayminus": below},
+        "marker": {
+            "size": 9, "color": COLOURS[0],
+            "symbol": ["circle-open" if low is None else "circle" for _, low, _ in intervals],
+        },
+        "hovertemplate": "%{text}: ×%{x:.3f}<extra></extra>",
+    }  # fmt: skip
+
+
+def band(name: str, points: Sequence[tuple[int | None, float, float | None, float | None]], place: int) -> list[Trace]:
+    """A line through (x, estimate, low, high) and the band between the ends, which go and come together."""
+    colour_of = COLOURS[place % len(COLOURS)]
+    xs = [x for x, *_ in points]
+    edge = {
+        "type": "scatter", "mode": "lines", "x": xs, "line": {"width": 0, "color": colour_of}, "hoverinfo": "skip",
+        "showlegend": False, "legendgroup": label(name),
+    }  # fmt: skip
+    own = line(name, [float(x or 0) for x in xs], [estimate for _, estimate, *_ in points], unit="", place=place)
+    return [
+        edge | {"y": [low if low is not None else estimate for _, estimate, low, _ in points]},
+        edge | {"y": [high if high is not None else estimate for _, estimate, _, high in points],
+                "fill": "tonexty", "fillcolor": f"{colour_of}2E"},
+        own | {"mode": "lines+markers", "legendgroup": label(name), "marker": {"size": 8, "symbol": place % 8}},
+    ]  # fmt: skip
+
+
+def ended(points: Sequence[tuple[int, str, str]]) -> list[Trace]:
+    """Crosses on the axis, by how a point (x, how, of what) ended."""
+    return [
+        {
+            "type": "scatter", "mode": "markers", "name": how, "x": [x for x, each, _ in points if each == how],
+            "y": [0 for _, each, _ in points if each == how], "cliponaxis": False,
+            "text": [label(of) for _, each, of in points if each == how],
+            "marker": {"symbol": "x", "size": 12, "color": COLOURS[5]},
+            "hovertemplate": f"%{{text}}, batch %{{x}}: {label(how)}<extra></extra>",
+        }
+        for how in dict.fromkeys(how for _, how, _ in points)
+    ]  # fmt: skip
+
+
 def seconds(moments_ns: Iterable[int], since_ns: int) -> list[float]:
     """Seconds since a moment."""
     return [(at - since_ns) / 1e9 for at in moments_ns]

@@ -11,6 +11,8 @@ from toolkit.errors import printable
 from toolkit.reports.tables import UNKNOWN, mebibytes, microseconds, milliseconds, percent
 from toolkit.reports.utilisation import flops
 
+# From here on a figure without a unit of its own has one decimal.
+FEW_DIGITS = 10
 UNITS: dict[str, Callable[[Any], str]] = {
     "ms": milliseconds,
     "us": microseconds,
@@ -18,7 +20,7 @@ UNITS: dict[str, Callable[[Any], str]] = {
     "count": "{:,}".format,
     "share": percent,
     "ratio": "×{:.2f}".format,
-    "number": "{:,.1f}".format,
+    "number": lambda value: f"{value:,.{1 if abs(value) >= FEW_DIGITS else 3}f}",
     "scalar": "{:.3f}".format,
     "joules": lambda millijoules: f"{millijoules / 1e3:,.2f}",
     "watts": lambda milliwatts: f"{milliwatts / 1e3:,.1f}",
@@ -50,7 +52,17 @@ class Share:
         return percent(self.value)
 
 
-Cell = str | Figure | Share
+@dataclass(frozen=True)
+class Range:
+    """An estimate and the interval around it."""
+
+    kind: ClassVar[str] = "range"
+    estimate: Figure
+    low: Figure
+    high: Figure
+
+
+Cell = str | Figure | Share | Range
 
 
 @dataclass(frozen=True)
@@ -72,7 +84,8 @@ class Table:
 class Chart:
     """A figure of Plotly's as plain data, `label` for those who do not see it, and the table of what it draws.
 
-    `ranges` are names of stretches of the x axis with their ends, the first of which is shown first.
+    Its table is folded unless `opened`. `ranges` are names of stretches of the x axis with their ends, the first of
+    which is shown first.
     """
 
     kind: ClassVar[str] = "chart"
@@ -83,6 +96,7 @@ class Chart:
     table: Table
     note: str | None = None
     ranges: Sequence[tuple[str, float, float]] = ()
+    opened: bool = False
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,8 @@
       button.addEventListener("click", () => {
         const hidden = button.getAttribute("aria-pressed") === "true";
         button.setAttribute("aria-pressed", String(!hidden));
-        Plotly.restyle(drawing, { visible: !hidden }, [place]);
+        const own = data.flatMap((each, at) => at === place || (trace.legendgroup && each.legendgroup === trace.legendgroup) ? [at] : []);
+        Plotly.restyle(drawing, { visible: !hidden }, own);
       });
       figure.querySelector(".legend").append(button);
     });
