@@ -138,6 +138,14 @@ def test_what_matters_stands_there(parsed: Page) -> None:
     assert words.index("NOT TRUSTED") < words.index("Epoch ledger of the time pass")
 
 
+def test_what_is_unknown_says_why_in_words(parsed: Page) -> None:
+    """Not only on hovering: paper and fingers read it below the table."""
+    reasons = {str(figure["title"]) for figure in parsed.figures if figure.get("class") == "unknown"}
+    notes = " ".join(re.findall(r"– not known: (.*)", parsed.words))
+    assert len(reasons) > 3
+    assert [reason for reason in reasons if reason not in notes] == []
+
+
 def test_names_are_data(made: Path, parsed: Page) -> None:
     """No element, script or attribute comes of a hostile name, which stands there to be read all the same."""
     assert "window.harmed=1" in parsed.words

@@ -12,7 +12,7 @@ WITH sampled AS (
     SELECT pass_name, source, device, metric, unit, ts_ns, value,
         row_number() OVER own AS place, count(*) OVER series AS readings,
         (ts_ns - min(ts_ns) OVER series)::HUGEINT * 200 // (max(ts_ns) OVER series - min(ts_ns) OVER series + 1) AS part
-    FROM counters WHERE source IN ('nvml', 'host') AND unit <> 'bits'
+    FROM counters WHERE source IN ('nvml', 'host') AND unit <> 'bits' AND isfinite(value)
     WINDOW series AS (PARTITION BY pass_name, source, device, metric),
         own AS (PARTITION BY pass_name, source, device, metric ORDER BY ts_ns)
 ),

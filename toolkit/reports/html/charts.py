@@ -84,13 +84,14 @@ def line(  # noqa: PLR0913 - what a line may be
     *,
     unit: str,
     place: int = 0,
+    dash: int = 0,
     stepped: bool = False,
     axis: str = "y",
 ) -> Trace:
-    """A line over x; `stepped` holds each level until the next."""
+    """A line over x, its colour by `place`; `stepped` holds each level until the next."""
     return {
         "type": "scatter", "mode": "lines", "name": label(name), "x": list(xs), "y": list(ys), "yaxis": axis,
-        "line": {"color": COLOURS[place % len(COLOURS)], "dash": DASHES[place % len(DASHES)], "width": 1.6,
+        "line": {"color": COLOURS[place % len(COLOURS)], "dash": DASHES[dash % len(DASHES)], "width": 1.6,
                  "shape": "hv" if stepped else "linear"},
         "hovertemplate": f"%{{y:,.2f}} {unit}",
     }  # fmt: skip
@@ -120,7 +121,9 @@ def band(name: str, points: Sequence[tuple[int | None, float, float | None, floa
         "type": "scatter", "mode": "lines", "x": xs, "line": {"width": 0, "color": colour_of}, "hoverinfo": "skip",
         "showlegend": False, "legendgroup": label(name),
     }  # fmt: skip
-    own = line(name, [float(x or 0) for x in xs], [estimate for _, estimate, *_ in points], unit="", place=place)
+    own = line(
+        name, [float(x or 0) for x in xs], [estimate for _, estimate, *_ in points], unit="", place=place, dash=place
+    )
     return [
         edge | {"y": [low if low is not None else estimate for _, estimate, low, _ in points]},
         edge | {"y": [high if high is not None else estimate for _, estimate, _, high in points],

@@ -1,7 +1,8 @@
 """What a page is made of: sections of tables, charts, notes and figures. The template alone knows their HTML."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -79,6 +80,11 @@ class Table:
     note: str | None = None
     folded: bool = False
 
+    @property
+    def unknown(self) -> str:
+        """Why its unknown figures are, each reason once: paper and fingers hover over nothing."""
+        return _reasons(cell for row in self.rows for cell in row)
+
 
 @dataclass(frozen=True)
 class Chart:
@@ -115,6 +121,11 @@ class Facts:
     kind: ClassVar[str] = "facts"
     rows: Sequence[tuple[str, Cell]]
     large: bool = False
+
+    @property
+    def unknown(self) -> str:
+        """Why its unknown figures are, each reason once."""
+        return _reasons(cell for _, cell in self.rows)
 
 
 @dataclass(frozen=True)
@@ -163,6 +174,11 @@ class Told:
         text = UNKNOWN if value is None else UNITS[unit](value)
         exact = None if value is None else msgspec.json.encode(value).decode()
         return Figure(text, exact, pointer(path), None if value is not None else why or "not told")
+
+
+def _reasons(cells: Iterable[Cell]) -> str:
+    inner = chain.from_iterable((cell.low,) if isinstance(cell, Range) else (cell,) for cell in cells)
+    return "; ".join(dict.fromkeys(cell.why for cell in inner if isinstance(cell, Figure) and cell.why))
 
 
 def pointer(path: Sequence[str | int]) -> str:

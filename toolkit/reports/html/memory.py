@@ -56,7 +56,6 @@ def _levels(summary: Summary, told: Told) -> Table:
         "Memory by allocator when it last told, MiB",
         ["allocator", *LEVELS.values(), "fragmentation"],
         rows,
-        note="A dash has its reason: hover over it, or read it in the dash's own text with a screen reader.",
     )
 
 
@@ -71,6 +70,7 @@ def _over_time(series: MemorySeries, readings: list[ReadingSeries]) -> Chart:
             [None if level is None else level / MIB for level in levels],
             unit="MiB",
             place=place,
+            dash=place,
             stepped=True,
         )
         for place, (name, levels) in enumerate(

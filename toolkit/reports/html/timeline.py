@@ -121,7 +121,7 @@ def _lines(shown: Sequence[tuple[_Row, list[ReadingSeries]]], since_ns: int) -> 
                 _name(one),
                 charts.seconds((point.ts_ns for point in one.points), since_ns),
                 [point.value / row.one for point in one.points],
-                unit=row.unit, place=number + place, axis=f"y{place + 3}",
+                unit=row.unit, place=number + place, dash=number, axis=f"y{place + 3}",
             )  # fmt: skip
 
 
