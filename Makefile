@@ -127,7 +127,7 @@ lint: setup-dev
 	@$(BIN)/hadolint containers/Dockerfile
 
 check: lint
-	@$(BIN)/python -m pytest -m 'not e2e'
+	@$(BIN)/python -m pytest -m 'not e2e' --hypothesis-profile=quick
 
 fuzz:
 	$(call make-environment,fuzz)

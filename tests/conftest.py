@@ -30,6 +30,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No timed assertions: a shared machine stalls any example now and then.
 settings.register_profile("hwprof", deadline=None)
+# `make check` asks for it: a tenth of the examples, the others come with `make test`.
+settings.register_profile("quick", deadline=None, max_examples=10)
 settings.load_profile("hwprof")
 
 
