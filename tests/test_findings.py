@@ -10,6 +10,7 @@ from rich.console import Console
 
 from tests.device_slices import kernel, launch, span
 from tests.stores import read
+from tests.test_allocator_memory import GPU, MIB, counters
 from tests.test_analyses import MS, mark, store
 from toolkit.analyses import runner
 from toolkit.analyses.findings import Finding
@@ -262,6 +263,16 @@ def test_memory_that_grows_in_every_epoch_is_found_with_its_size(tmp_path: Path)
     healthy = {"0": (100, 140, 140, 140, 140), "1": (100, 110, 100, 120, 110), "2": (100, 130, 131, 132, 133)}
     rows = [row | {"device": device} for device, levels in healthy.items() for row in counters(levels)]
     assert of_run(tmp_path / "healthy", marks=epochs(5), counters=rows) == []
+
+
+@pytest.mark.parametrize(("peak_in_use", "found"), [(1000, [3000 * MIB]), (2500, [])])
+def test_a_reservation_far_over_the_need_is_found_with_its_size(
+    tmp_path: Path, peak_in_use: int, found: list[int]
+) -> None:
+    """TensorFlow's up-front reservation, for one; half of what was reserved, and a GiB, is to be unused."""
+    told = counters("torch", in_use=900, reserved=4000, peak_in_use=peak_in_use, peak_reserved=4000)
+    findings = of_run(tmp_path, marks=epochs(3), counters=told, gpus=[GPU])
+    assert [finding.at_stake_bytes for finding in findings if finding.code == "reserved_unused"] == found
 
 
 def test_a_gpu_that_is_held_down_is_found_with_its_time(tmp_path: Path) -> None:

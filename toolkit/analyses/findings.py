@@ -14,6 +14,8 @@ from msgspec import Struct
 NOTABLE = 0.1
 # What is compiled after a run has begun comes back with each change, so less of it matters: every comparison's margin.
 RECOMPILED = 0.03
+# Allocators keep what was freed for the next step, so some of it is in use again at once.
+UNUSED, UNUSED_BYTES = 0.5, 1 << 30
 LONGEST_NAME = 80
 
 
@@ -78,6 +80,19 @@ def _finding(rule: Rule, stake: Stake) -> Finding:
         evidence=stake.evidence,
         remedy=rule.remedy,
     )
+
+
+def unused(device: str | None, reserved: int, in_use: int, evidence: str) -> Iterator[Stake]:
+    """What an allocator reserved, at its most, and did not have in use at its most; where that is much."""
+    if reserved - in_use >= max(UNUSED_BYTES, UNUSED * reserved):
+        yield Stake(
+            title=f"Reserved but unused: {mib(reserved - in_use)} on device {device}",
+            evidence=f"{mib(reserved)} reserved, at most {mib(in_use)} in use, {evidence}",
+            part=reserved - in_use,
+            whole=reserved,
+            of="what was reserved",
+            counts_bytes=True,
+        )
 
 
 def cropped(name: str) -> str:

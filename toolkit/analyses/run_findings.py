@@ -7,8 +7,20 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from toolkit.analyses.findings import NOTABLE, RECOMPILED, Finding, Rule, Stake, counted, findings, mib, ms, ranked
-from toolkit.analyses.trace_findings import UNUSED, UNUSED_BYTES
+from toolkit.analyses.findings import (
+    NOTABLE,
+    RECOMPILED,
+    UNUSED,
+    Finding,
+    Rule,
+    Stake,
+    counted,
+    findings,
+    mib,
+    ms,
+    ranked,
+    unused,
+)
 
 if TYPE_CHECKING:
     from toolkit.analyses.summary import Epoch, Summary
@@ -187,15 +199,7 @@ def _unused(summary: "Summary") -> Iterator[Stake]:
     found = [row for row in summary.allocators if row.peak_reserved_bytes and row.peak_in_use_bytes]
     for row in found[:1]:
         reserved, in_use = row.peak_reserved_bytes or 0, row.peak_in_use_bytes or 0
-        if reserved - in_use >= max(UNUSED_BYTES, UNUSED * reserved):
-            yield Stake(
-                title=f"Reserved but unused: {mib(reserved - in_use)} on device {row.device}",
-                evidence=f"{row.pass_name} pass, {row.allocator}: {mib(reserved)} reserved, at most {mib(in_use)} used",
-                part=reserved - in_use,
-                whole=reserved,
-                of="what was reserved",
-                counts_bytes=True,
-            )
+        yield from unused(row.device, reserved, in_use, f"in the {row.pass_name} pass by {row.allocator}")
 
 
 def _throttled(summary: "Summary") -> Iterator[Stake]:

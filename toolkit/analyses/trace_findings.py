@@ -7,7 +7,7 @@ what the host is too slow for is less without one.
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from toolkit.analyses.findings import NOTABLE, RECOMPILED, Rule, Stake, counted, cropped, mib, ms
+from toolkit.analyses.findings import NOTABLE, RECOMPILED, UNUSED, Rule, Stake, counted, cropped, ms, unused
 from toolkit.analyses.idle_causes import IdleCause
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 LAUNCHES = 0.2
 # From this share of the kernels' own time on, and of the span: the margin of every comparison.
 SHORT, SHORT_OF_SPAN = 0.2, 0.03
-# Allocators keep what was freed for the next step, so some of it is in use again at once.
-UNUSED, UNUSED_BYTES = 0.5, 1 << 30
 LEVELS = ("total", "placed")
 
 
@@ -109,15 +107,8 @@ def _unused(trace: "TraceAnalysis") -> Iterator[Stake]:
     for series in trace.memory.series:
         in_use = series.peak.in_use_bytes if series.peak else None
         reserved = max((point.reserved_bytes or 0 for point in series.points), default=0)
-        if series.basis in LEVELS and in_use and reserved - in_use >= max(UNUSED_BYTES, UNUSED * reserved):
-            yield Stake(
-                title=f"Reserved but unused: {mib(reserved - in_use)} on device {series.device}",
-                evidence=f"{mib(reserved)} reserved, at most {mib(in_use)} in use, by the trace's allocator events",
-                part=reserved - in_use,
-                whole=reserved,
-                of="what was reserved",
-                counts_bytes=True,
-            )
+        if series.basis in LEVELS and in_use:
+            yield from unused(series.device, reserved, in_use, "by the trace's allocator events")
 
 
 def _of_cause(

@@ -152,12 +152,18 @@ def _parts(parts: PartTable, pair: Pair) -> Grid:
         [part.name.replace("_", " "), *_three(part.a, part.b, one), _of(part.difference, parts.difference)]
         for part in parts.parts
     ]
+    note = f"of the process in the middle of each side: {parts.a_run} and {parts.b_run}"
+    return _parted(f"{parts.of}, {unit}", pair, rows, _three(parts.a, parts.b, one), note)
+
+
+def _parted(what: str, pair: Pair, rows: Sequence[Sequence[str]], whole: Sequence[str], note: str) -> Grid:
+    """Parts that sum to the whole, whose figures come last."""
     return Grid(
-        title=f"{parts.of}, {unit}: what makes up the difference",
+        title=f"{what}: what makes up the difference",
         headers=["part", pair.a, pair.b, "difference", "of the difference"],
-        rows=[*rows, ["whole", *_three(parts.a, parts.b, one), ""]],
+        rows=[*rows, ["whole", *whole, ""]],
         styles=[*("" for _ in rows), "bold"],
-        note=f"of the process in the middle of each side: {parts.a_run} and {parts.b_run}",
+        note=note,
     )
 
 
@@ -176,13 +182,9 @@ def _memory(found: MemoryComparison, pair: Pair) -> Iterator[Piece]:
         for part in found.parts
     ]
     where = "host" if found.device == "cpu" else f"GPU {found.device}"
-    yield Grid(
-        title=f"Memory {found.whole}, {where}, {found.pass_name} pass, MiB: what makes up the difference",
-        headers=["part", pair.a, pair.b, "difference", "of the difference"],
-        rows=[*rows, ["whole", *_three(found.a_bytes, found.b_bytes, MIB), ""]],
-        styles=[*("" for _ in rows), "bold"],
-        note=f"of {found.runs[0]} and {found.runs[1]}; what each part is says `hwprof compare --memory`",
-    )
+    what = f"Memory {found.whole}, {where}, {found.pass_name} pass, MiB"
+    note = f"of {found.runs[0]} and {found.runs[1]}; what each part is says `hwprof compare --memory`"
+    yield _parted(what, pair, rows, _three(found.a_bytes, found.b_bytes, MIB), note)
     for advice in found.advice:
         label = pair.a if advice.run == "a" else pair.b
         yield f"{label} has {advice.figure_bytes / MIB:,.1f} MiB more {advice.part}: {advice.text}"
