@@ -24,7 +24,7 @@ def harness_of(name: str) -> Harness:
 
 def test_every_importer_has_its_harness() -> None:
     """A format that is added without one is missed here."""
-    assert {harness_of(name).importer for name in IMPORTERS} == set(formats.IMPORTERS)
+    assert {harness_of(name).importer for name in IMPORTERS} == set(formats.importers())
 
 
 @pytest.mark.parametrize("path", FOUND, ids=lambda path: f"{path.parent.name}-{path.name}")

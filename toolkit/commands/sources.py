@@ -46,7 +46,7 @@ def _sources(path: Path, failures: list[HwprofError]) -> list[Path]:
     before = len(failures)
     found = [file for file in _files(path, failures) if formats.knows(file) or not os.access(file, os.R_OK)]
     if not found and len(failures) == before:
-        raise HwprofError(f"{path} holds no trace.", remedy=f"Known formats: {formats.NAMES}.")
+        raise HwprofError(f"{path} holds no trace.", remedy=f"Known formats: {formats.names()}.")
     return found
 
 

@@ -1,11 +1,15 @@
-"""The trace formats: one module each, asked in this order whether a file is theirs."""
+"""The trace formats: one module each, asked in this order whether a file is theirs.
+
+Each is imported when it is asked: together they take as long as reading a small trace.
+"""
 
 import stat
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from toolkit.errors import HwprofError
-from toolkit.ingest import jax_memory, kineto, nvidia_smi, pyspy, speedscope, torch_snapshot, xplane
 from toolkit.ingest.inflate import GZIP_MAGIC, head
 from toolkit.ingest.reading import WHOLE, Reading
 from toolkit.ingest.store import StoreWriter
@@ -38,24 +42,31 @@ class Importer(Protocol):
 
 
 # py-spy's traces may be in an object with traceEvents, which is Kineto's as far as its first bytes tell.
-IMPORTERS: tuple[Importer, ...] = (pyspy, kineto, xplane, speedscope, torch_snapshot, jax_memory, nvidia_smi)
+MODULES = ("pyspy", "kineto", "xplane", "speedscope", "torch_snapshot", "jax_memory", "nvidia_smi")
 
 
-NAMES = ", ".join(importer.FORMAT for importer in IMPORTERS)
+def importers() -> Iterator[Importer]:
+    """Each format's module."""
+    return (cast("Importer", import_module(f"{__package__}.{name}")) for name in MODULES)
+
+
+def names() -> str:
+    """The formats, for a sentence."""
+    return ", ".join(importer.FORMAT for importer in importers())
 
 
 def knows(path: Path) -> bool:
     """Whether some format claims the file."""
-    return any(importer.matches(path) for importer in IMPORTERS)
+    return any(importer.matches(path) for importer in importers())
 
 
 def importer_of(path: Path) -> Importer:
     """The format's module for a file; raises HwprofError where none knows it, or it is no file that can be read."""
     _check(path)
-    for importer in IMPORTERS:
+    for importer in importers():
         if importer.matches(path):
             return importer
-    raise HwprofError(f"{path} is no trace that hwprof knows.", remedy=f"Known formats: {NAMES}.")
+    raise HwprofError(f"{path} is no trace that hwprof knows.", remedy=f"Known formats: {names()}.")
 
 
 def _check(path: Path) -> None:

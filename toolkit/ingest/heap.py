@@ -1,6 +1,9 @@
-"""What the C library does with freed memory, where it is glibc; elsewhere nothing is asked of it."""
+"""What the C library does with freed memory, where it is glibc, and when Python looks for cycles to free."""
 
 import ctypes
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -16,6 +19,18 @@ def return_freed() -> None:
     """Large blocks go back to the system at once, and what is free now: analyses use much, each for a while."""
     _set(_RETURNED_BYTES)
     _call("malloc_trim", 0)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Python does not look for cycles: what importers make holds none, and there is much of it to look through."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def _set(size: int) -> None:

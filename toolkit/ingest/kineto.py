@@ -61,8 +61,9 @@ def read(path: Path, *, trace: int, pass_name: str | None, store: StoreWriter, r
     base_ns = _base_ns(path, reading)
     intake = _Intake(trace, pass_name, store)
     array = EventArray(path, ahead(blocks(path, reading)), PieceReader(base_ns), reading)
-    for piece in array:
-        intake.take(piece)
+    with heap.uncollected():
+        for piece in array:
+            intake.take(piece)
     if array.whole:
         intake.check(path, array.metadata, base_ns)
     intake.finish(path, array.metadata, whole=array.whole)
