@@ -39,6 +39,30 @@ def test_help_imports_no_analysis_library() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["q"], ["plain,query"]),
+        (["export", "last", "--to", "pa"], ["plain,parquet"]),
+        (["show", "2026"], ["plain,20260102-tf", "plain,20260101-torch"]),
+        (["report", "--runs", "elsewhere", "20"], ["file,20"]),
+        (["query", "trace.pt"], ["file,trace.pt"]),
+    ],
+)
+def test_a_shell_completes_commands_choices_and_runs(words: list[str], offered: list[str], tmp_path: Path) -> None:
+    """The newest run first, and files where no run begins so."""
+    for name in ("20260101-torch", "20260102-tf"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "spec.json").touch()
+    asked = {
+        "_HWPROF_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(["hwprof", *words]),
+        "COMP_CWORD": str(len(words)),
+    }
+    answer = subprocess.run([HWPROF], cwd=tmp_path, env=os.environ | asked, capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == offered
+
+
 @pytest.mark.parametrize("name", list(COMMANDS))
 def test_every_command_explains_itself(name: str) -> None:
     """Each command has help of its own."""

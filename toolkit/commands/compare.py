@@ -7,6 +7,7 @@ import msgspec
 
 from toolkit.analyses import comparable, comparison, gate, matched, memory_comparison
 from toolkit.capture import runs
+from toolkit.commands import completion
 from toolkit.commands.console import console
 from toolkit.commands.sides import folders_of, given, summary_of
 from toolkit.errors import FAILED, HwprofError
@@ -18,7 +19,7 @@ WHOLE = 100
 
 
 @click.command
-@click.argument("names", metavar="SIDE...", nargs=-1, required=True)
+@click.argument("names", metavar="SIDE...", nargs=-1, required=True, shell_complete=completion.runs)
 @click.option("--memory", is_flag=True, help="Only the difference in memory, of two runs: what each part is, too.")
 @click.option("--margin", default=3.0, show_default=True, type=float, metavar="PERCENT",
               help="A difference is claimed outside of it.")  # fmt: skip

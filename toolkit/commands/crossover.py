@@ -7,6 +7,7 @@ import msgspec
 
 from toolkit.analyses import crossover
 from toolkit.analyses.comparable import Pair, Side, check
+from toolkit.commands import completion
 from toolkit.commands.console import console
 from toolkit.commands.sides import folders_of, read
 from toolkit.reports import crossover as report
@@ -16,7 +17,7 @@ AXES = frozenset({"device", "GPUs"})
 
 
 @click.command
-@click.argument("names", metavar="SIDE SIDE", nargs=2)
+@click.argument("names", metavar="SIDE SIDE", nargs=2, shell_complete=completion.runs)
 @click.option(
     "--runs", "runs_folder", type=click.Path(path_type=Path), default="runs", show_default=True, help="Where runs are."
 )

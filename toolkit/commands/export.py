@@ -11,7 +11,7 @@ import click
 from toolkit import schema
 from toolkit.analyses import query
 from toolkit.capture.files import whole, write_whole
-from toolkit.commands import stores
+from toolkit.commands import completion, stores
 from toolkit.errors import HwprofError
 from toolkit.ingest.store import connect
 from toolkit.reports import stacks, timeline
@@ -21,7 +21,7 @@ ENDINGS = {"perfetto": ".pftrace", "parquet": "-parquet", "speedscope": ".speeds
 
 
 @click.command
-@click.argument("names", metavar="RUN...", nargs=-1, required=True)
+@click.argument("names", metavar="RUN...", nargs=-1, required=True, shell_complete=completion.runs)
 @click.option("--to", "target", type=click.Choice(list(ENDINGS)), required=True, help="What to make.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Where; by default RUN.pftrace and the like, here."

@@ -7,14 +7,14 @@ from typing import Any, Literal
 import click
 
 from toolkit.analyses import matched, query
-from toolkit.commands import progress, sources, stores
+from toolkit.commands import completion, progress, sources, stores
 from toolkit.commands.console import Harmless, console
 from toolkit.errors import HwprofError, complain, printable
 from toolkit.reports import answers
 
 
 @click.command
-@click.argument("names", metavar="RUN...", nargs=-1, required=True)
+@click.argument("names", metavar="RUN...", nargs=-1, required=True, shell_complete=completion.runs)
 @click.argument("question", metavar="SQL")
 @click.option(
     "--runs", "runs_folder", type=click.Path(path_type=Path), default="runs", show_default=True, help="Where runs are."

@@ -9,6 +9,7 @@ from toolkit.analyses.comparison import compare
 from toolkit.analyses.statistics import MARGIN
 from toolkit.capture import runs, sweeps
 from toolkit.capture.files import write_whole
+from toolkit.commands import completion
 from toolkit.commands.digest import digest
 from toolkit.commands.sides import given, summary_of
 from toolkit.commands.sweeping import History, results_of
@@ -17,7 +18,7 @@ from toolkit.reports.html import comparison, page, run, sweep
 
 
 @click.command
-@click.argument("names", metavar="RUN...", nargs=-1)
+@click.argument("names", metavar="RUN...", nargs=-1, shell_complete=completion.runs)
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Where; by default RUN.html, here."
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from toolkit.capture import runs, sweeps
-from toolkit.commands import sweep
+from toolkit.commands import completion, sweep
 from toolkit.commands.console import console
 from toolkit.commands.digest import digest
 from toolkit.commands.sweeping import History
@@ -14,7 +14,7 @@ from toolkit.reports import summary_json, terminal
 
 
 @click.command
-@click.argument("run", metavar="RUN | SWEEP", default="last")
+@click.argument("run", metavar="RUN | SWEEP", default="last", shell_complete=completion.runs)
 @click.option(
     "--runs", "runs_folder", type=click.Path(path_type=Path), default="runs", show_default=True, help="Where runs are."
 )

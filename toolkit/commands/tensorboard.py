@@ -6,12 +6,13 @@ import click
 
 from toolkit.analyses import matched
 from toolkit.capture import runs
+from toolkit.commands import completion
 from toolkit.errors import HwprofError, complain
 from toolkit.reports import tensorboard
 
 
 @click.command
-@click.argument("chosen", nargs=-1, metavar="[RUN]...")
+@click.argument("chosen", nargs=-1, metavar="[RUN]...", shell_complete=completion.runs)
 @click.option(
     "--runs", "runs_folder", type=click.Path(path_type=Path), default="runs", show_default=True, help="Where runs are."
 )
