@@ -10,10 +10,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from google.protobuf.json_format import MessageToDict
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata
 from tensorboard.util.tensor_util import make_ndarray
 
+from tests import recorded
 from tests.test_cli import hwprof
+from toolkit.analyses import processes
+from toolkit.capture.runs import spec_of
+from toolkit.commands.sides import summary_of
 from toolkit.errors import HwprofError
 from toolkit.ingest.store import StoreWriter
 from toolkit.reports.tensorboard import build_logdir
@@ -90,7 +96,7 @@ def charts(folder: Path) -> dict[str, list[Shown]]:
     return {
         tag: [Shown(at.wall_time, at.step, make_ndarray(at.tensor_proto).item()) for at in events.Tensors(tag)]
         for tag in events.Tags()["tensors"]
-        if tag != "about"
+        if tag != "about" and not tag.startswith("_hparams_")
     }
 
 
@@ -125,6 +131,31 @@ def test_scalars_stand_at_their_epoch_step_and_time(tmp_path: Path) -> None:
     assert values(shown["step_time_ms"]) == [(1, 30.0), (2, 20.0)]
     assert values(shown["inference_ms/batch_8"]) == [(1, 5.0)]
     assert [point.wall_time for point in shown["step_time_ms"]] == [1_800_000_000.1, 1_800_000_000.2]
+
+
+def test_a_run_is_a_session_of_its_settings(tmp_path: Path) -> None:
+    """The settings that a sweep varies, by which repeats are one group, read by TensorBoard's own reader."""
+    names = {path.name: path for path in recorded.unpack(tmp_path / "runs")}
+    summaries = {name: summary_of(path) for name, path in names.items()}
+    build_logdir(list(names.values()), tmp_path / "logs")
+    groups = {}
+    for name, path in names.items():
+        events = EventAccumulator(str(tmp_path / "logs" / name))
+        events.Reload()
+        content = events.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
+        start = metadata.parse_session_start_info_plugin_data(content)
+        told = {axis: MessageToDict(value) for axis, value in start.hparams.items()}
+        assert (told["framework"], told["batch"], told["device"]) == (spec_of(path).framework, 8.0, "cpu")
+        groups[name] = start.group_name
+        results = {tag: points for tag, points in charts(tmp_path / "logs" / name).items() if tag.startswith("result/")}
+        process = processes.read(path, summaries[name])
+        assert results["result/step_time_ms"][0].value == pytest.approx(
+            processes.METRICS["step_time"].of(process) / 1e6
+        )
+        assert {"result/throughput_samples_per_s", "result/peak_memory_mib", "result/profiler_cost_ratio"} <= set(
+            results
+        )
+    assert len(set(groups.values())) == len(names)
 
 
 def test_readings_stand_at_milliseconds_since_their_pass_began(tmp_path: Path) -> None:

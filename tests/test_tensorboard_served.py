@@ -199,6 +199,23 @@ def test_scalars_are_served_as_the_store_has_them(board: Board, recorded: Record
 
 
 @pytest.mark.e2e
+def test_hparams_puts_runs_beside_each_other(board: Board, recorded: Recorded) -> None:
+    """Each run is a session with its framework, and with what it came to among the metrics."""
+    experiment = board.ask("plugin/hparams/experiment", request="{}")
+    assert {"framework", "batch", "device"} <= {each["name"] for each in experiment["hparamInfos"]}
+    metrics = {each["name"]["tag"] for each in experiment["metricInfos"]}
+    assert {"result/step_time_ms", "result/throughput_samples_per_s"} <= metrics
+    wanted = {
+        "allowedStatuses": ["STATUS_UNKNOWN", "STATUS_RUNNING", "STATUS_SUCCESS"],
+        "startIndex": 0,
+        "sliceSize": 9,
+    }
+    groups = board.ask("plugin/hparams/session_groups", request=json.dumps(wanted))["sessionGroups"]
+    shown = {session["name"]: group["hparams"]["framework"] for group in groups for session in group["sessions"]}
+    assert shown == {recorded.torch: "torch", recorded.tf: "tf", recorded.jax: "jax"}
+
+
+@pytest.mark.e2e
 def test_it_listens_on_loopback_only(board: Board) -> None:
     """No socket of TensorBoard or its helpers listens elsewhere, and another address of the machine refuses."""
     listening = {

@@ -35,7 +35,7 @@ from toolkit.reports import tensorboard_events
 from toolkit.spec import PASSES
 
 # Goes up with every change in what is written here or in `tensorboard_events`: older folders are then built anew.
-LAYOUT = 2
+LAYOUT = 3
 OURS = ".hwprof"
 STAMP = ".built-from.json"
 HOST = "127.0.0.1"

@@ -25,6 +25,7 @@ from toolkit.errors import FAILED, HwprofError
 from toolkit.ingest.store import connect
 from toolkit.reports import shipped
 from toolkit.reports.matched import sentence
+from toolkit.reports.tensorboard_hparams import results, session
 
 FILE = "events.out.tfevents.hwprof"
 # What readers of event files expect to find in the first event.
@@ -56,6 +57,7 @@ HOW_TO_READ = """\
 - **Scalars**: the run `{name}` is the *time* pass, which no profiler disturbs; the run `{name}/profile` is the
   *profile* pass, whose steps are slower by the profiler's cost. The charts `host/…` and `gpu…/…` have milliseconds
   since their pass began on the step axis.
+- **HPARAMS** puts the runs beside each other: their settings, and under `result/…` what each came to.
 - **PYTORCH_PROFILER** shows the native trace of a PyTorch run, **PROFILE** (XProf) that of a TensorFlow or JAX run.
   Both draw with Google Charts, which the browser loads from www.gstatic.com; where it cannot, the PyTorch tab stays
   empty and XProf lacks its charts.
@@ -104,8 +106,10 @@ def write(run: Path, folder: Path) -> None:
             f"{run} cannot be read: {error}.", remedy="Remove it, or name the runs to show.", exit_code=FAILED
         ) from error
     at_ns = min((point.ts_ns for point in timed), default=(run / runs.SPEC).stat().st_mtime_ns)
-    about = Event(wall_time=_seconds(at_ns), summary=summary)
-    _write(folder, [about, *_events(timed)])
+    begun = _seconds(at_ns)
+    told = [Event(wall_time=begun, summary=each) for each in (summary, session(run, begun))]
+    came_to = [Point(tag, at_ns, 0, value, f"The run's {doc}.") for tag, value, doc in results(run)]
+    _write(folder, [*told, *_events([*timed, *came_to])])
     if profiled:
         _write(folder / "profile", _events(profiled))
 
