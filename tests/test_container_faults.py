@@ -20,7 +20,7 @@ from tests.test_run import PATIENCE_S, SMALL, interrupt, run, status, wait_for
 from toolkit.capture import containers, images
 from toolkit.capture.engines import Engine
 from toolkit.errors import BAD_INPUT
-from toolkit.reports import summary_json, tensorboard_events
+from toolkit.reports import summary_json, tensorboard_text
 
 pytestmark = pytest.mark.e2e
 
@@ -111,7 +111,7 @@ def test_an_image_that_cannot_be_had(engine: Engine, tmp_path: Path, monkeypatch
     assert "registry.invalid/no/such:image" in fallback
     shown = " ".join(hwprof("show", "last", "--runs", folder.parent).stdout.split())
     assert "fallback: The local environment stands in" in shown
-    assert "stands in for docker" in tensorboard_events.text(folder)
+    assert "stands in for docker" in tensorboard_text.text(folder)
 
 
 # --- ends that are not well

@@ -34,7 +34,7 @@ from toolkit.capture import containers, images, keeper, preflight
 from toolkit.capture.engines import Engine
 from toolkit.capture.samplers.nvml import Gpu
 from toolkit.errors import HwprofError
-from toolkit.reports import summary_json, tensorboard_events
+from toolkit.reports import summary_json, tensorboard_text
 from toolkit.spec import RunSpec
 
 pytestmark = pytest.mark.e2e
@@ -96,7 +96,7 @@ def test_the_record_names_image_engine_and_limits(engine: Engine, finished: Path
     shown = " ".join(hwprof("show", finished.name, "--runs", finished.parent).stdout.split())
     for words in (f"docker {engine.version}", runtime["image"], runtime["image_id"][7:19], "4096 processes"):
         assert words in shown
-    assert runtime["image_id"][7:] in tensorboard_events.text(finished)
+    assert runtime["image_id"][7:] in tensorboard_text.text(finished)
 
 
 def test_every_file_is_the_caller_s(finished: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.test_cli import HWPROF, REPO, hwprof
 from toolkit.capture import runs, verdicts
-from toolkit.reports import summary_json, tensorboard_events
+from toolkit.reports import summary_json, tensorboard_text
 
 SMALL = ["model=cifar_cnn", "batch=8", "steps=4", "epochs=2", "validation_steps=1", "infer_batches=1,4", "threads=1"]
 # An engine that happens to run here changes nothing; containers have their own tests, which say so after this.
@@ -81,7 +81,7 @@ def test_every_report_says_where_it_ran(finished: Path) -> None:
     # A narrow terminal wraps the line.
     shown = " ".join(hwprof("show", finished.name, "--runs", finished.parent).stdout.split())
     assert f"lock {launched['lock']} {launched['lock_sha256'][:12]}" in shown
-    assert launched["lock_sha256"] in tensorboard_events.text(finished)
+    assert launched["lock_sha256"] in tensorboard_text.text(finished)
 
 
 def test_every_report_says_whether_it_is_verified(finished: Path) -> None:
@@ -93,7 +93,7 @@ def test_every_report_says_whether_it_is_verified(finished: Path) -> None:
     assert json.loads((finished / "summary.json").read_text())["matched"] == claim
     said = "PyTorch is the reference" if claim["reference"] else "matched"
     assert said in " ".join(hwprof("show", finished.name, "--runs", finished.parent).stdout.split())
-    assert said in tensorboard_events.text(finished)
+    assert said in tensorboard_text.text(finished)
 
 
 def test_ledgers_sum_exactly_and_hold_what_ran(finished: Path) -> None:

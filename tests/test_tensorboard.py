@@ -181,13 +181,18 @@ def test_the_text_says_what_ran_how_it_ended_and_what_to_doubt(tmp_path: Path) -
     failed = {"status": "killed", "reason": "time pass: the worker was killed by SIGKILL", "exit_code": 1}
     run = make_run(tmp_path / "runs", status=failed)
     warning = {"code": "dropped_events", "count": 7, "message": "The profiler dropped 7 events.", "untrusted": True}
-    summary = {"trusted": False, "warnings": [warning], "profiler_cost": {"ratio": 1.5}, "another": "figure"}
+    summary: dict[str, Any] = {"trusted": False, "warnings": [warning], "profiler_cost": {"ratio": 1.5}, "another": "x"}
+    epoch = {"pass_name": "time", "epoch": 1, "parts_ns": {"data_wait": 2 * MS, "compute": 40 * MS}}
+    finding = {"title": "Input-bound: <b>", "share": 0.25, "share_of": "epoch 1", "remedy": "Load ahead."}
+    summary |= {"epochs": [epoch, epoch | {"pass_name": "profile"}], "findings": [finding]}
     (run / "summary.json").write_text(json.dumps(summary))
     build_logdir([run], tmp_path / "logs")
     text = about(tmp_path / "logs" / "run-a")
     for words in (
         "Status: **killed**: time pass: the worker was killed by SIGKILL", "Trusted: **NO**", "| batch | 8 |",
         "×7: The profiler dropped 7 events.", "×1.50", "Device cpu, as asked.", "`run-a/profile`", "www.gstatic.com",
+        "| ms | epoch 1 |", "| data wait | 2.00 |", "| **wall** | **42.00** |",
+        "1. **Input-bound: &#60;b&#62;**, 25.0%",
         "| a&#124;b &#60;i&#62;&#42;c&#42;&#60;/i&#62; |",
     ):  # fmt: skip
         assert words in text

@@ -4,10 +4,9 @@ Losses, accuracies, steps and requests stand at their epoch or number, readings 
 their pass began; the wall time of each is its own.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import duckdb
 import msgspec
@@ -18,14 +17,12 @@ from tensorboard.plugins.scalar.summary_v2 import scalar_pb  # type: ignore[impo
 from tensorboard.plugins.text.summary_v2 import text_pb  # type: ignore[import-untyped]
 from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 
-from toolkit.analyses import matched
 from toolkit.capture import runs
 from toolkit.clock import NS_PER_S
 from toolkit.errors import FAILED, HwprofError
 from toolkit.ingest.store import connect
-from toolkit.reports import shipped
-from toolkit.reports.matched import sentence
 from toolkit.reports.tensorboard_hparams import results, session
+from toolkit.reports.tensorboard_text import text
 
 FILE = "events.out.tfevents.hwprof"
 # What readers of event files expect to find in the first event.
@@ -51,17 +48,6 @@ UNITS = {
     "MHz": ("mhz", 1),
     "degC": ("celsius", 1),
 }
-HOW_TO_READ = """\
-### How to read it
-
-- **Scalars**: the run `{name}` is the *time* pass, which no profiler disturbs; the run `{name}/profile` is the
-  *profile* pass, whose steps are slower by the profiler's cost. The charts `host/…` and `gpu…/…` have milliseconds
-  since their pass began on the step axis.
-- **HPARAMS** puts the runs beside each other: their settings, and under `result/…` what each came to.
-- **PYTORCH_PROFILER** shows the native trace of a PyTorch run, **PROFILE** (XProf) that of a TensorFlow or JAX run.
-  Both draw with Google Charts, which the browser loads from www.gstatic.com; where it cannot, the PyTorch tab stays
-  empty and XProf lacks its charts.
-- `hwprof show {name}` has every figure, and needs no network."""
 
 
 class Point(NamedTuple):
@@ -72,24 +58,6 @@ class Point(NamedTuple):
     step: int
     value: float
     doc: str
-
-
-class _Warning(msgspec.Struct):
-    code: str
-    count: int
-    message: str
-
-
-class _Cost(msgspec.Struct):
-    ratio: float
-
-
-class _Trust(msgspec.Struct):
-    """What the text takes from summary.json."""
-
-    trusted: bool
-    warnings: list[_Warning]
-    profiler_cost: _Cost | None
 
 
 def write(run: Path, folder: Path) -> None:
@@ -117,60 +85,6 @@ def write(run: Path, folder: Path) -> None:
 def points(store: duckdb.DuckDBPyConnection, pass_name: str) -> list[Point]:
     """Every point of one pass, chart by chart in the order of time."""
     return [point for series in (_scalars, _steps, _requests, _readings) for point in series(store, pass_name)]
-
-
-def text(run: Path) -> str:
-    """What a run is, how it ended, what to doubt in it and how to read it, in Markdown."""
-    spec = json.loads((run / runs.SPEC).read_text(encoding="utf-8"))
-    head = f"## {_plain(spec['framework'])} {_plain(spec['model'])}, {_plain(spec['task'])}"
-    settings = "\n".join(f"| {_plain(name)} | {_plain(value)} |" for name, value in spec.items())
-    table = f"### What was run\n\n| setting | value |\n|---|---|\n{settings}"
-    how_to_read = HOW_TO_READ.format(name=run.resolve().name)
-    return "\n\n".join([head, _status(run), *_same(run), *_trust(run), how_to_read, table, *_settled(run)])
-
-
-def _status(run: Path) -> str:
-    status = runs.status_of(run)
-    reason = f": {_plain(status['reason'])}" if status["reason"] else ""
-    return f"Status: **{_plain(status['status'])}**{reason}"
-
-
-def _same(run: Path) -> Iterator[str]:
-    claim, spec = matched.read(run), runs.spec_of(run)
-    if claim:
-        yield _plain(sentence(spec, claim).plain)
-    if not spec.matched:
-        yield _plain(shipped.sentence(spec))
-
-
-def _trust(run: Path) -> Iterator[str]:
-    path = run / "summary.json"
-    if not path.exists():
-        yield f"Its records have not been read yet: `hwprof show {run.resolve().name}` does."
-        return
-    summary = msgspec.json.decode(path.read_bytes(), type=_Trust)
-    yield "Trusted: **yes**" if summary.trusted else "Trusted: **NO**"
-    if summary.warnings:
-        yield "\n".join(f"- {_plain(each.code)} ×{each.count}: {_plain(each.message)}" for each in summary.warnings)
-    if summary.profiler_cost:
-        yield f"Profiler cost: ×{summary.profiler_cost.ratio:.2f} on the median step"
-
-
-def _settled(run: Path) -> Iterator[str]:
-    """What became of the settings that were left to hwprof, such as device=auto."""
-    path = run / runs.LAUNCH
-    if path.exists():
-        yield "\n".join(f"- {_plain(note)}" for note in json.loads(path.read_text(encoding="utf-8"))["notes"])
-    runtime = runs.launched(run, "runtime") or {}
-    rows = "\n".join(f"| {_plain(name)} | {_plain(value)} |" for name, value in runtime.items() if value)
-    if rows:
-        yield f"### Where it ran\n\n| what | which |\n|---|---|\n{rows}"
-
-
-def _plain(value: Any) -> str:
-    """A value as Markdown that shows it as it is, on one line."""
-    shown = " ".join((value if isinstance(value, str) else json.dumps(value)).split())
-    return "".join(letter if letter.isalnum() or letter in " .,:;-/" else f"&#{ord(letter)};" for letter in shown)
 
 
 def _scalars(store: duckdb.DuckDBPyConnection, pass_name: str) -> Iterator[Point]:
