@@ -34,7 +34,7 @@ from toolkit.ingest.run import native_traces
 from toolkit.reports import tensorboard_events
 from toolkit.spec import PASSES
 
-# Goes up with every change in what is written here or in the modules `tensorboard_…`: older folders are then built anew.
+# Goes up with every change in what is written here or in tensorboard_*.py: older folders are then built anew.
 LAYOUT = 3
 OURS = ".hwprof"
 STAMP = ".built-from.json"
