@@ -50,11 +50,11 @@ def first(found: Diagnosed) -> Finding:
 
 
 def test_a_sleeping_loader_is_input_bound(tmp_path: Path) -> None:
-    """By the time that it slept in the epochs after the first."""
+    """By the time that it took for batches in the epochs after the first."""
     found = diagnosed(tmp_path, small("torch", "custom", steps=6, epochs=3, infer_repeats=0), "sleeping_loader")
-    slept = sum(ns for epoch, ns in found.truth if epoch > 1)
+    took = sum(ns for epoch, ns in found.truth if epoch > 1)
     assert first(found).code == "input_bound"
-    assert first(found).at_stake_ns == pytest.approx(slept, rel=0.1)
+    assert first(found).at_stake_ns == pytest.approx(took, rel=0.1)
 
 
 @pytest.mark.parametrize("framework", ["tf", "jax"])
