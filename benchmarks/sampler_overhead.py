@@ -49,6 +49,8 @@ from toolkit.capture.samplers import nvml
 from toolkit.spec import FIELDS, resolve
 
 ROOT = Path(__file__).parents[1]
+# The dummy: it waits until its input ends, which costs nothing.
+IDLE = "import sys; sys.stdin.read()"
 HZ = str(FIELDS["sample_hz"].default)
 MIB = 1 << 20
 # Power that is never the same twice in a row, so that the sampler finds its period as it does on a GPU.
@@ -134,7 +136,7 @@ def _run(
         environment |= {"LD_LIBRARY_PATH": str(driver), "NVML_SCRIPT": drivers.scripted(folder, NOISY)}
     with ExitStack() as ending:
         started = {name: _start(python, name, folder, environment, pyspy=pyspy) for name in SAMPLERS}
-        started[DUMMY] = subprocess.Popen(["cat"], stdin=subprocess.PIPE, text=True)  # noqa: S607 - every system has it
+        started[DUMMY] = subprocess.Popen([sys.executable, "-c", IDLE], stdin=subprocess.PIPE, text=True)
         for process in started.values():
             ending.callback(_end, process)
         command = [python, "-m", "toolkit.capture.worker", folder / "spec.json", "time", "cpu", folder]

@@ -22,7 +22,7 @@ EPOCHS, STEPS = 2, 15
 FACTS = {"cpu": "A processor", "cpus": 2, "memory_bytes": 8 << 30, "compute_dtype": "float32"}
 
 
-def made_run(  # noqa: PLR0913 - what a test wants to differ
+def made_run(  # noqa: PLR0913 - by keyword, each a thing that comparisons tell apart
     folder: Path,
     steps_ms: Sequence[float] | float = 10.0,
     *,
@@ -75,13 +75,13 @@ def marks(steps_ms: Sequence[float] | float) -> list[dict[str, Any]]:
     rows, at = [], 0
     for epoch in range(1, EPOCHS + 1):
         mine = durations[(epoch - 1) * STEPS : epoch * STEPS]
-        whole = _mark(rows, None, "epoch", "train", at, sum(mine) + 5 * MS, epoch)
+        whole = _mark(rows, "epoch train", at, sum(mine) + 5 * MS, parent=None, epoch=epoch)
         for step, ns in enumerate(mine, 1):
-            parent = _mark(rows, whole, "step", "train", at, ns, epoch, step=step)
-            _mark(rows, parent, "phase", "data_wait", at, MS, epoch, step=step)
-            _mark(rows, parent, "phase", "compute", at + MS, ns - MS, epoch, step=step)
+            parent = _mark(rows, "step train", at, ns, parent=whole, epoch=epoch, step=step)
+            _mark(rows, "phase data_wait", at, MS, parent=parent, epoch=epoch, step=step)
+            _mark(rows, "phase compute", at + MS, ns - MS, parent=parent, epoch=epoch, step=step)
             at += ns
-        _mark(rows, whole, "phase", "validation", at, 5 * MS, epoch)
+        _mark(rows, "phase validation", at, 5 * MS, parent=whole, epoch=epoch)
         at += 5 * MS
     return rows
 
@@ -99,19 +99,9 @@ def slices(kernels: dict[str, int]) -> list[dict[str, Any]]:
 TRACE = {"trace": 0, "path": "t.json", "pass_name": "profile", "format": "kineto", "events": 9}
 
 
-def _mark(  # noqa: PLR0913, PLR0917 - the columns of a mark
-    rows: list[dict[str, Any]],
-    parent: int | None,
-    kind: str,
-    name: str,
-    start_ns: int,
-    dur_ns: int,
-    epoch: int,
-    **more: Any,
-) -> int:
-    rows.append(
-        {"pass_name": "time", "id": len(rows), "parent": parent, "kind": kind, "name": name, "epoch": epoch}
-        | {"complete": True, "ts_ns": start_ns, "dur_ns": dur_ns}
-        | more
-    )
+def _mark(rows: list[dict[str, Any]], mark: str, start_ns: int, dur_ns: int, **more: Any) -> int:
+    """Adds a mark, `kind name`, with the other columns that it has; its number."""
+    kind, name = mark.split()
+    row = {"pass_name": "time", "id": len(rows), "kind": kind, "name": name, "complete": True}
+    rows.append(row | {"ts_ns": start_ns, "dur_ns": dur_ns} | more)
     return len(rows) - 1

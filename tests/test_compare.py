@@ -196,9 +196,9 @@ def test_kernel_categories_make_up_the_device_s_time(tmp_path: Path) -> None:
 
 def energy(kind: str, name: str, mj: float | None) -> Energy:
     """Of one GPU in one window of the time pass, by its counter."""
-    unknown = dict.fromkeys(Energy.__struct_fields__)
+    unknown: dict[str, Any] = dict.fromkeys(Energy.__struct_fields__)
     own = {"pass_name": "time", "device": "0", "kind": kind, "name": name, "windows": 1, "ns": 9, "counter_mj": mj}
-    return Energy(**(unknown | own))  # type: ignore[arg-type] # what is unknown is None
+    return Energy(**(unknown | own))
 
 
 def test_energy_s_parts_make_up_the_run(tmp_path: Path) -> None:

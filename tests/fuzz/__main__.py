@@ -31,11 +31,11 @@ _EXECUTED = re.compile(r"stat::number_of_executed_units: (\d+)")
 
 def fuzz(name: str, seconds: int) -> None:
     """Fuzzes one importer in this process, which libFuzzer then ends."""
-    import atheris  # noqa: PLC0415 - the other commands of this module run where it is not installed
+    # Only make fuzz's environment has it, and what is imported in the block below is instrumented.
+    atheris = importlib.import_module("atheris")
 
     with atheris.instrument_imports(include=["toolkit.ingest"]):
-        from tests.fuzz.harness import UnwrittenStore, check  # noqa: PLC0415 - atheris instruments what is imported in this block
-
+        common = importlib.import_module("tests.fuzz.harness")
         harness = importlib.import_module(f"tests.fuzz.fuzz_{name}").HARNESS
     corpus, crashes = FOLDER / "corpus" / name, FOLDER / "crashes" / name
     for folder in (corpus, crashes):
@@ -46,7 +46,7 @@ def fuzz(name: str, seconds: int) -> None:
     scratch = Path(tempfile.mkdtemp(dir=memory))
 
     def one_input(data: bytes) -> None:
-        check(harness, data, scratch, UnwrittenStore)
+        common.check(harness, data, scratch, common.UnwrittenStore)
 
     def mutated(data: bytes, size: int, seed: int) -> bytes:
         random = Random(seed)  # noqa: S311 - repeats a mutation from libFuzzer's seed; no secret is drawn
@@ -60,13 +60,12 @@ def fuzz(name: str, seconds: int) -> None:
 
 def again(name: str, path: Path) -> None:
     """Gives one input to its importer; the kernel ends this process where that takes SLOW_S of the processor's time."""
-    from tests.fuzz.harness import UnwrittenStore, check  # noqa: PLC0415 - at the top fuzz() would find it imported
-
+    common = importlib.import_module("tests.fuzz.harness")
     harness = importlib.import_module(f"tests.fuzz.fuzz_{name}").HARNESS
     used = resource.getrusage(resource.RUSAGE_SELF)
     resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + SLOW_S,) * 2)
     with tempfile.TemporaryDirectory() as folder:
-        check(harness, path.read_bytes(), Path(folder), UnwrittenStore)
+        common.check(harness, path.read_bytes(), Path(folder), common.UnwrittenStore)
 
 
 def only_slowed(name: str) -> bool:

@@ -1,6 +1,6 @@
 """Everything that the analyses say of one run, as one typed object: what summary.json holds and every report draws."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, TypeVar
 
 import duckdb
@@ -259,6 +259,26 @@ class Summary(Struct, frozen=True, kw_only=True):
     alignment: list[Alignment]
 
 
+# Parts of the summary that are the rows of the analysis of their name.
+AS_THEY_ARE: Mapping[str, type[Struct]] = {
+    "stages": Stage,
+    "other_parts": OtherParts,
+    "data_waits": DataWait,
+    "training": Training,
+    "compiled_steps": CompiledStep,
+    "inference": Latency,
+    "scalars": Scalar,
+    "framework_memory": FrameworkMemory,
+    "resident": Resident,
+    "samples": Sample,
+    "baseline": Baseline,
+    "idle_power": IdlePower,
+    "throttling": Throttling,
+    "unavailable": Unavailable,
+    "alignment": Alignment,
+}
+
+
 def summarise(
     connection: duckdb.DuckDBPyConnection,
     *,
@@ -281,40 +301,30 @@ def summarise(
         warnings=warnings,
         findings=[],
         profiler_cost=_profiler_cost(runner.run(connection, "profiler_cost")),
-        stages=_rows(connection, "stages", Stage),
         epochs=[convert(row, Epoch) for row in _ledger(runner.run(connection, "epoch_ledger"), "wall_ns")],
-        other_parts=_rows(connection, "other_parts", OtherParts),
-        data_waits=_rows(connection, "data_waits", DataWait),
         gaps=[convert(row, Gap) for row in _ledger(runner.run(connection, "epoch_gaps"), "gap_ns")],
         ledger_devices=ledger_devices(connection),
         fetches_in_compute=fetches_in_compute(connection),
-        training=_rows(connection, "training", Training),
         steps=_rows(connection, "step_times", Steps),
-        compiled_steps=_rows(connection, "compiled_steps", CompiledStep),
-        inference=_rows(connection, "inference", Latency),
         utilisation=utilisations(connection, work, batch),
-        scalars=_rows(connection, "scalars", Scalar),
         traces=analyse(connection),
         allocators=allocator_memory(connection),
         stacks=stack_windows(connection),
-        framework_memory=_rows(connection, "framework_memory", FrameworkMemory),
-        resident=_rows(connection, "resident", Resident),
-        samples=_rows(connection, "samples", Sample),
-        baseline=_rows(connection, "baseline", Baseline),
-        idle_power=_rows(connection, "idle_power", IdlePower),
         # Of thousands of short steps no sensor tells one; a step that has a figure is long.
         energy=[entry for entry in energy if entry.told or entry.kind != "step"],
         efficiency=efficiencies(connection, energy, batch),
         category_energy=category_energies(connection),
-        throttling=_rows(connection, "throttling", Throttling),
-        unavailable=_rows(connection, "unavailable", Unavailable),
-        alignment=_rows(connection, "alignment", Alignment),
+        **_as_they_are(connection),
     )
     return structs.replace(summary, findings=diagnosis(summary))
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, analysis: str, kind: type[T]) -> list[T]:
     return [convert(row, kind) for row in runner.run(connection, analysis)]
+
+
+def _as_they_are(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    return {name: _rows(connection, name, kind) for name, kind in AS_THEY_ARE.items()}
 
 
 def _ledger(rows: Iterable[dict[str, Any]], whole: str) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """What the analyses say of native traces, whoever made them: each of `hwprof analyze --json` and of a run's summary."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import chain
 from operator import attrgetter
 from typing import Any, Protocol, TypeVar
@@ -223,20 +223,16 @@ class _OfTrace(Protocol):
 T = TypeVar("T", bound=_OfTrace)
 
 
+# Analyses whose rows each tell which trace they are of.
+BY_TRACE = (
+    "kernels", "short_kernels", "compiled_marked_steps", "annotations", "stacks",
+    "allocations", "segments", "live_blocks", "trace_readings",
+)  # fmt: skip
+
+
 def analyse(connection: duckdb.DuckDBPyConnection) -> list[TraceAnalysis]:
     """Every trace of a store. Raises AssertionError where parts do not make up their whole."""
-    by_trace = (
-        "kernels",
-        "short_kernels",
-        "compiled_marked_steps",
-        "annotations",
-        "stacks",
-        "allocations",
-        "segments",
-        "live_blocks",
-        "trace_readings",
-    )
-    rows = {name: _rows(connection, name) for name in by_trace}
+    rows = {name: _rows(connection, name) for name in BY_TRACE}
     told = _of(cautions(connection))
     devices, streams = _of(_devices(connection)), _of(stream_idle(connection))
     launched, attributed = _of(launches(connection)), _of(kernels_by(connection))
@@ -269,18 +265,22 @@ def analyse(connection: duckdb.DuckDBPyConnection) -> list[TraceAnalysis]:
             roofline=bounded[trace],
             annotations=convert(rows["annotations"][trace], list[Annotation]),
             frames=_frames(rows["stacks"][trace]),
-            memory=Memory(
-                series=series[trace],
-                allocators=convert(rows["allocations"][trace], list[Allocator]),
-                allocated_by=asked[trace][:TOP_OPERATORS],
-                segments=convert(rows["segments"][trace], list[Segments]),
-                live=convert(rows["live_blocks"][trace], list[Live]),
-            ),
+            memory=_memory({name: rows[name][trace] for name in rows}, series[trace], asked[trace]),
             readings=convert(rows["trace_readings"][trace], list[Readings]),
         )
         for trace, *told_of_it in connection.execute(query).fetchall()
     ]
     return [structs.replace(analysis, findings=findings(RULES, analysis)) for analysis in analyses]
+
+
+def _memory(rows: Mapping[str, Any], series: list[MemorySeries], asked: list[AllocatedBy]) -> Memory:
+    return Memory(
+        series=series,
+        allocators=convert(rows["allocations"], list[Allocator]),
+        allocated_by=asked[:TOP_OPERATORS],
+        segments=convert(rows["segments"], list[Segments]),
+        live=convert(rows["live_blocks"], list[Live]),
+    )
 
 
 def _sentence(caution: Caution) -> str:

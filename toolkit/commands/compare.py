@@ -64,33 +64,41 @@ def command(  # noqa: PLR0913 - one parameter an option
     if not 0 <= margin <= WHOLE:
         raise HwprofError(f"A margin of {margin:g} % is none.", remedy="Give 0 to 100.")
     if memory:
-        if format_ == "markdown":
-            raise HwprofError("--memory has no Markdown of its own.", remedy="Leave it out: memory is among the parts.")
-        _memory([folders_of(runs_folder, name) for name in names], force=force, as_json=format_ == "json")
+        _memory([folders_of(runs_folder, name) for name in names], force=force, format_=format_)
         return
     conditions = gate.parse(fail_on) if fail_on is not None else []
     pairs, notes = given(runs_folder, names)
     forced = comparable.check(pairs, force=force)
     judged = gate.judge(conditions, pairs) if conditions else None
     found = comparison.compare(pairs, margin=margin / WHOLE, forced=forced, gate=judged, notes=notes)
-    match format_:
-        case "json":
-            click.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
-        case "markdown":
-            click.echo(report.markdown(found), nl=False)
-        case _:
-            console().print(report.report(found))
+    _print(found, format_)
     if judged and judged.failed:
         click.get_current_context().exit(FAILED)
 
 
-def _memory(sides: list[list[Path]], *, force: bool, as_json: bool) -> None:
+def _print(found: comparison.Comparison, format_: str) -> None:
+    match format_:
+        case "json":
+            _print_json(found)
+        case "markdown":
+            click.echo(report.markdown(found), nl=False)
+        case _:
+            console().print(report.report(found))
+
+
+def _print_json(found: msgspec.Struct) -> None:
+    click.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
+
+
+def _memory(sides: list[list[Path]], *, force: bool, format_: str) -> None:
+    if format_ == "markdown":
+        raise HwprofError("--memory has no Markdown of its own.", remedy="Leave it out: memory is among the parts.")
     if [len(folders) for folders in sides] != [1, 1]:
         raise HwprofError("--memory explains two runs.", remedy="Give two, or leave it out.")
     forced = matched.check([folder for (folder,) in sides], force=force)
     found = memory_comparison.compare(*(_side(folder) for (folder,) in sides), forced=forced)
-    if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
+    if format_ == "json":
+        _print_json(found)
     else:
         console().print(memory_report.report(found))
 
