@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.test_analyses import mark, store
@@ -15,6 +16,7 @@ from toolkit.analyses.energy import energies
 from toolkit.capture.record import Appender
 from toolkit.capture.samplers import process_tree
 from toolkit.capture.samplers.host import HostSampler
+from toolkit.capture.samplers.machine import Machine
 from toolkit.capture.samplers.process_tree import ProcessTree
 from toolkit.capture.samplers.rapl import Rapl
 
@@ -73,19 +75,103 @@ def test_a_tree_s_memory_disk_and_switches_are_read(tmp_path: Path) -> None:
     assert {"cpu", "machine_cpu", "machine_memory_available"} <= found.keys()
 
 
+def test_what_is_read_of_a_process_is_what_psutil_reads() -> None:
+    """Time, memory, disk and switches of one that is stopped, so that both read the same."""
+    command = [sys.executable, "-c", "print(sum(range(10**7)), flush=True); input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        one, other = process_tree.Process(process.pid), psutil.Process(process.pid)
+        other.suspend()
+        times, memory, disk = other.cpu_times(), other.memory_full_info(), other.io_counters()
+        found: dict[str, float] = {}
+        for read in (process_tree.cpu_s, process_tree.resident, process_tree.proportional, process_tree.disk):
+            found |= read(one)
+        assert found == {
+            "cpu_time": times.user + times.system, "rss": memory.rss, "pss": memory.pss,
+            "disk_read": disk.read_bytes, "disk_written": disk.write_bytes,
+        }  # fmt: skip
+        counted = other.num_ctx_switches()
+        assert process_tree.switches(one) == {
+            "switches_waiting": counted.voluntary, "switches_forced": counted.involuntary
+        }  # fmt: skip
+        process.kill()
+
+
 def test_what_an_ended_child_had_used_stays_in_the_sum() -> None:
-    """Used time never goes down as processes come and go."""
+    """Used time never goes down as processes come and go, whether or not it is known yet that one is gone."""
     child = "import subprocess, sys; sys.stdin.readline()"
     with subprocess.Popen([sys.executable, "-c", child], stdin=subprocess.PIPE) as process:
         tree = ProcessTree(os.getpid())
-        tree.find_children()
+        tree.find_children(1)
         told = {process.pid: 5.0, os.getpid(): 1.0}
         assert tree.used(lambda one: {"cpu_time": told.get(one.pid, 0.0)})["cpu_time"] == 6.0
         process.kill()
         process.wait()
     told[os.getpid()] = 2.0
-    again = tree.used(lambda one: {**process_tree.resident(one), "cpu_time": told[one.pid]})
-    assert again["cpu_time"] == 7.0
+
+    def read(one: process_tree.Process) -> dict[str, float]:
+        return {**process_tree.resident(one), "cpu_time": told[one.pid]}
+
+    assert tree.used(read)["cpu_time"] == 7.0
+    tree._found_at = 0.0
+    tree.find_children(2)
+    assert tree.used(read)["cpu_time"] == 7.0
+    assert not tree.is_over
+
+
+def test_children_are_looked_for_when_the_machine_has_begun_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not before, whatever the time; at the first look after that; always where the kernel does not count them."""
+    clock = [0.0]
+    monkeypatch.setattr(process_tree.time, "monotonic", lambda: clock[0])
+    looked: list[float] = []
+    monkeypatch.setattr(process_tree, "_children", lambda _: looked.append(clock[0]) or [])
+    tree = ProcessTree(os.getpid())
+    for clock[0], begun in ((0.0, 7), (5.0, 7), (9.0, 8), (9.1, 9), (9.5, 9), (20.0, 9), (21.0, None), (22.0, None)):
+        tree.find_children(begun)
+    assert looked == [0.0, 9.0, 9.5, 21.0, 22.0]
+
+
+def test_a_process_that_has_the_number_of_one_that_ended_is_not_taken_for_it() -> None:
+    """Files that were opened stay the first one's: it is gone, and so is the tree of which it was the root."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        tree = ProcessTree(process.pid)
+        assert tree.summed(process_tree.resident)["rss"] > 0
+        process.kill()
+    assert tree.summed(process_tree.resident) == {}
+    assert tree.is_over
+    with pytest.raises(process_tree.GONE):
+        ProcessTree(process.pid)
+
+
+def test_the_machine_s_load_is_what_was_not_idle(tmp_path: Path) -> None:
+    """Waiting for a disk is idle; time that guests took counts once; nothing is told of no time, or of no such line."""
+    stat = "cpu  {} 0 100 1000 50 0 0 0 70 0\ncpu0 1 0 0 0 0 0 0 0 0 0\nintr 5 4 3\nprocesses {}\n"
+    (tmp_path / "stat").write_text(stat.format(100, 41))
+    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:    3 kB\n")
+    machine = Machine(tmp_path)
+    assert machine.load() == (None, 41)
+    (tmp_path / "stat").write_text("cpu  130 0 100 1050 70 0 0 0 99 0\ncpu0 1 0 0 0 0 0 0 0 0 0\n")
+    assert machine.load() == (30.0, None)
+    assert machine.available_bytes() == 3072
+    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\n")
+    assert machine.available_bytes() is None
+
+
+def test_a_round_of_readings_is_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One call of the system a round, each reading in it with its own moment; the slow walk of pages has its own."""
+    written: list[list[Any]] = []
+    with Appender(tmp_path / "host.jsonl") as record:
+        sampler = HostSampler(record, os.getpid(), rapl=Rapl(tmp_path))
+        monkeypatch.setattr(record, "write_together", lambda records: written.append(list(records)))
+        sampler.sample()
+        sampler.sample()
+    first, pages, second = written
+    assert {one[4] for one in pages} == {"pss"}
+    assert {"rss", "cpu_time", "machine_memory_available"} <= {one[4] for one in first}
+    moments = [one[1] for one in first + pages + second]
+    assert moments == sorted(moments)
+    assert len(set(moments)) == len(moments)
 
 
 def test_the_control_group_s_limits_and_use_are_recorded(tmp_path: Path) -> None:

@@ -97,6 +97,24 @@ def test_the_sensor_is_polled_at_half_its_own_period(driver: Path, tmp_path: Pat
     assert len(values) >= 0.9 * (running[-1] - running[0]) / (update_ms * MS)
 
 
+def test_what_is_no_oftener_than_power_goes_with_a_poll_of_it(driver: Path, tmp_path: Path) -> None:
+    """The process wakes once for both and reads as often as asked; what is oftener than power keeps its own grid."""
+    found = {}
+    for hz in (10, 50):
+        played = play(driver, tmp_path, f"gpu A\n{SQUARE}", seconds=5, hz=hz)
+        polls, usual = ([at for at, values in readings(played) if one in values] for one in ("power", "temperature"))
+        started = usual[1]
+        found[hz] = {at for at in polls if at >= started}, [at for at in usual if at >= started]
+        (tmp_path / "gpu.jsonl").unlink()
+    polls, usual = found[10]
+    assert polls.issuperset(usual)
+    assert 0 <= len(usual) - 10 * (usual[-1] - usual[0]) / 1e9 < 2
+    assert max(later - earlier for earlier, later in pairwise(usual)) < 150 * MS
+    polls, usual = found[50]
+    assert {later - earlier for earlier, later in pairwise(usual)} == {20 * MS}
+    assert {later - earlier for earlier, later in pairwise(sorted(polls))} <= {46_875_000, 47 * MS}
+
+
 def test_equal_values_in_a_row_do_not_lengthen_the_period() -> None:
     """A gap over an update that changed nothing counts as no period; too few changes tell none."""
     seen = Watch()

@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from toolkit.capture.kept_files import KeptFile
+
 MOUNTS = Path("/proc/self/mountinfo")
 GROUPS = Path("/proc/self/cgroup")
 # Version 1 says "no limit" as the largest number of pages that fits, by the size of a page.
@@ -34,11 +36,12 @@ class Use(NamedTuple):
 
 
 class Group:
-    """The files of one process's control group, for each controller in whichever version has it."""
+    """The files of one process's control group, for each controller in whichever version has it; kept open."""
 
     def __init__(self, *, mounts: Path = MOUNTS, groups: Path = GROUPS) -> None:
         found = _hierarchies(groups.read_text(encoding="utf-8"), mounts.read_text(encoding="utf-8"))
         self._v1, self._v2 = found, found.get("")
+        self._files: dict[tuple[str, str | None, str | None], KeptFile | None] = {}
 
     @property
     def version(self) -> int | None:
@@ -56,19 +59,18 @@ class Group:
 
     def use(self) -> Use:
         """What is used now."""
-        v1_cpu = _number(self._text("cpuacct", "cpuacct.usage", None))
-        v2_cpu = _entry(self._text("cpu", None, "cpu.stat"), "usage_usec")
-        v1_throttled = _entry(self._text("cpu", "cpu.stat", None), "throttled_time")
-        v2_throttled = _entry(self._text("cpu", None, "cpu.stat"), "throttled_usec")
+        v1_cpu_ns = _number(self._text("cpuacct", "cpuacct.usage", None))
+        # Microseconds under version 2, nanoseconds under version 1, by different names.
+        cpu = _entries(self._text("cpu", "cpu.stat", "cpu.stat"))
         return Use(
             memory_bytes=_number(self._text("memory", "memory.usage_in_bytes", "memory.current")),
-            cpu_ns=v1_cpu if v2_cpu is None else v2_cpu * 1000,
-            throttled_ns=v1_throttled if v2_throttled is None else v2_throttled * 1000,
+            cpu_ns=cpu["usage_usec"] * 1000 if "usage_usec" in cpu else v1_cpu_ns,
+            throttled_ns=cpu["throttled_usec"] * 1000 if "throttled_usec" in cpu else cpu.get("throttled_time"),
         )
 
     def out_of_memory_kills(self) -> int | None:
         """Processes of the group, and of groups in it under version 2, that the kernel has killed for memory."""
-        return _entry(self._text("memory", "memory.oom_control", "memory.events"), "oom_kill")
+        return _entries(self._text("memory", "memory.oom_control", "memory.events")).get("oom_kill")
 
     def _processors(self) -> float | None:
         quota = _number(self._text("cpu", "cpu.cfs_quota_us", None))
@@ -79,11 +81,13 @@ class Group:
 
     def _text(self, controller: str, v1_name: str | None, v2_name: str | None) -> str | None:
         """The content of a controller's file, whichever version has the controller."""
-        folder, name = (self._v1[controller], v1_name) if controller in self._v1 else (self._v2, v2_name)
-        if folder is None or name is None:
-            return None
+        key = controller, v1_name, v2_name
         try:
-            return (folder / name).read_text(encoding="ascii")
+            if key not in self._files:
+                folder, name = (self._v1[controller], v1_name) if controller in self._v1 else (self._v2, v2_name)
+                self._files[key] = KeptFile(folder / name) if folder is not None and name is not None else None
+            file = self._files[key]
+            return None if file is None else file.read().decode("ascii")
         except OSError:
             return None
 
@@ -119,7 +123,7 @@ def _number(text: str | None) -> int | None:
     return int(text) if text.lstrip("-").isdigit() else None
 
 
-def _entry(text: str | None, name: str) -> int | None:
-    """One number of a file of `name number` lines."""
-    found = [line.split()[1] for line in (text or "").splitlines() if line.split()[:1] == [name]]
-    return int(found[0]) if found else None
+def _entries(text: str | None) -> dict[str, int]:
+    """The numbers of a file of `name number` lines."""
+    lines = (line.split() for line in (text or "").splitlines())
+    return {line[0]: int(line[1]) for line in lines}

@@ -5,7 +5,6 @@ baseline. Then it says `ready`, and once the worker's pid is on standard input i
 else HZ times a second, until that closes, and a little longer: a sensor tells of a moment after it. Writes gpu.jsonl.
 """
 
-import select
 import sys
 import threading
 import time
@@ -13,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from toolkit.capture.pacing import next_due, told_to_stop, wait_until
 from toolkit.capture.record import Appender, recording
 from toolkit.capture.samplers.gpu import GpuSampler
 from toolkit.capture.samplers.update_period import watch
@@ -65,7 +65,10 @@ class Timing(NamedTuple):
 
 
 def sample(sampler: GpuSampler, record: Appender, periods_ns: tuple[int, int], timing: Timing) -> None:
-    """Until told to stop: power and all else on fixed grids, so that a slow reading shifts none after it."""
+    """Until told to stop: power and all else on fixed grids, so that a slow reading shifts none after it.
+
+    What is no oftener than power goes with the last poll before it is due: to be woken costs more than most readings.
+    """
     poll_ns, usual_ns = periods_ns
     tasks: list[tuple[int, Callable[[], None]]] = [
         (poll_ns, sampler.power), (usual_ns, sampler.usual),
@@ -76,25 +79,14 @@ def sample(sampler: GpuSampler, record: Appender, periods_ns: tuple[int, int], t
     while end is None or timing.now_ns() < end:
         for number, (period_ns, task) in enumerate(tasks):
             now = timing.now_ns()
-            if due[number] <= now:
+            if due[number] <= now or (number and period_ns >= poll_ns and due[number] < due[0]):
                 task()
-                due[number] += period_ns * (1 + (now - due[number]) // period_ns)
+                due[number] = next_due(due[number], period_ns, now)
         if end is not None:
             timing.wait(min(due))
         elif timing.told_to_stop(min(due)):
             end = timing.now_ns() + LINGER_NS
     sampler.buffers()
-
-
-def wait_until(at: int) -> None:
-    """Sleeps until the moment `at` of CLOCK_MONOTONIC."""
-    time.sleep(max(at - time.monotonic_ns(), 0) / NS_PER_S)
-
-
-def told_to_stop(at: int) -> bool:
-    """Waits until then, and answers whether standard input closed meanwhile."""
-    readable, _, _ = select.select([sys.stdin], [], [], max(at - time.monotonic_ns(), 0) / NS_PER_S)
-    return bool(readable) and not sys.stdin.readline()
 
 
 def _sample_slowly(sampler: GpuSampler, stopped: threading.Event) -> None:

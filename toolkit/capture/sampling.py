@@ -4,17 +4,16 @@ Says `ready`, waits for the worker's pid on standard input, and samples until th
 samplers.jsonl, and pyspy.json where PYSPY is `true`.
 """
 
-import itertools
-import select
 import sys
 import time
 from pathlib import Path
 
-import psutil
-
+from toolkit.capture.pacing import next_due, told_to_stop
 from toolkit.capture.record import Appender, recording
 from toolkit.capture.samplers.host import HostSampler
+from toolkit.capture.samplers.process_tree import GONE
 from toolkit.capture.samplers.pyspy import PySpy
+from toolkit.clock import NS_PER_S
 
 
 def main(folder: Path, hz: int, *, with_pyspy: bool) -> None:
@@ -36,24 +35,17 @@ def sample_until_gone(record: Appender, pid: int, hz: int) -> None:
     """Reads `hz` times a second on a fixed grid, so that a slow reading shifts none after it."""
     try:
         host = HostSampler(record, pid)
-    except psutil.NoSuchProcess:
+    except GONE:
         record.unavailable("host", None, "all", "the worker ended before it could be read")
         return
-    period = 1 / hz
-    due = time.monotonic()
-    for number in itertools.count():
-        if _told_to_stop(due - time.monotonic()) or not psutil.pid_exists(pid):
-            break
+    period_ns, due = NS_PER_S // hz, time.monotonic_ns()
+    clock_due = due
+    while not told_to_stop(due) and not host.is_over:
         host.sample()
-        if number % hz == 0:
+        if clock_due <= due:
             record.clock()
-        due = max(due + period, time.monotonic())
-
-
-def _told_to_stop(wait_s: float) -> bool:
-    """Waits, and answers whether standard input closed meanwhile."""
-    readable, _, _ = select.select([sys.stdin], [], [], max(wait_s, 0.0))
-    return bool(readable) and not sys.stdin.readline()
+            clock_due += NS_PER_S
+        due = next_due(due, period_ns, time.monotonic_ns())
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pynvml
 
 from toolkit.capture.record import Records
 from toolkit.capture.samplers import nvml_readings
-from toolkit.capture.samplers.nvml_readings import MEMORY, PCIE_RATES, POWER, SLOW, USUAL, Reading
+from toolkit.capture.samplers.nvml_readings import MEMORY, PCIE_RATES, POWER, SLOW, USUAL, Reading, Taken
 
 SOURCE = "nvml"
 # What no second try changes.
@@ -127,18 +127,18 @@ class GpuSampler:
     def _read(self, devices: Iterable[Device], readings: Iterable[Reading], see: See | None = None) -> None:
         """One record a device: the moments of its values lie closer than one question takes."""
         for device in [one for one in devices if not one.is_lost]:
-            wanted = [reading for reading in readings if not device.never.issuperset(reading.units)]
-            all_taken = [nvml_readings.take(reading, device.handle) for reading in wanted]
+            taken = Taken()
+            for reading in readings:
+                if not (device.never and device.never.issuperset(reading.units)):
+                    nvml_readings.take(reading, device.handle, taken)
             at = self._now_ns()
-            values = {metric: value for taken in all_taken for metric, value in taken.values.items()}
-            told_us = {metric: us for taken in all_taken for metric, us in taken.told_us.items()}
-            if values:
-                device.told |= values.keys()
-                self._record.write("readings", at, SOURCE, device.name, values, told_us)
-            for metric, error in ((metric, error) for taken in all_taken for metric, error in taken.refused.items()):
+            if taken.values:
+                device.told.update(taken.values)
+                self._record.write("readings", at, SOURCE, device.name, taken.values, taken.told_us)
+            for metric, error in taken.refused.items():
                 self._refused(device, metric, error)
             if see is not None:
-                for metric, value in values.items():
+                for metric, value in taken.values.items():
                     see((device.name, metric), value, at)
 
     def _refused(self, device: Device, metric: str, error: Exception) -> None:

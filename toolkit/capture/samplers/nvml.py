@@ -68,14 +68,13 @@ def _cuda() -> tuple[int, int] | None:
 
 def unreadable() -> dict[str, str]:
     """Metric -> NVML's reason, of the metrics that a GPU here does not tell; empty where NVML does not answer."""
-    found: dict[str, str] = {}
+    taken = nvml_readings.Taken()
     with contextlib.suppress(pynvml.NVMLError), _session():
         for index in range(pynvml.nvmlDeviceGetCount()):
             handle = pynvml.nvmlDeviceGetHandleByIndex(index)
             for reading in nvml_readings.POWER + nvml_readings.USUAL:
-                refused = nvml_readings.take(reading, handle).refused
-                found |= {metric: str(error) for metric, error in refused.items()}
-    return found
+                nvml_readings.take(reading, handle, taken)
+    return {metric: str(error) for metric, error in taken.refused.items()}
 
 
 def library() -> str | None:

@@ -27,27 +27,30 @@ _VALUES = {
 }
 
 
-class Taken(NamedTuple):
+class Taken:
     """Values, the driver's own times (us of CLOCK_REALTIME) of those that have one, and what was refused."""
 
-    values: dict[str, float]
-    told_us: dict[str, int]
-    refused: dict[str, Exception]
+    __slots__ = ("refused", "told_us", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[str, float] = {}
+        self.told_us: dict[str, int] = {}
+        self.refused: dict[str, Exception] = {}
 
 
 class Reading(NamedTuple):
-    """One question: its metrics with their units, and what asks it of a device's handle."""
+    """One question: its metrics with their units, and what asks it of a device's handle and adds the answer."""
 
     units: dict[str, str]
-    ask: Callable[[Any], Taken]
+    ask: Callable[[Any, Taken], None]
 
 
-def take(reading: Reading, handle: Any) -> Taken:
-    """The answer; a question that is refused as a whole has refused each of its metrics."""
+def take(reading: Reading, handle: Any, taken: Taken) -> None:
+    """Adds the answer; a question that is refused as a whole has refused each of its metrics."""
     try:
-        return reading.ask(handle)
+        reading.ask(handle, taken)
     except pynvml.NVMLError as error:
-        return Taken({}, {}, dict.fromkeys(reading.units, error))
+        taken.refused.update(dict.fromkeys(reading.units, error))
 
 
 def samples(handle: Any, after_us: int) -> list[tuple[int, float]]:
@@ -60,38 +63,43 @@ def samples(handle: Any, after_us: int) -> list[tuple[int, float]]:
     return [(one.timeStamp, getattr(one.sampleValue, _VALUES[kind])) for one in found if one.timeStamp > after_us]
 
 
-def _one(metric: str, unit: str, ask: Callable[[Any], float]) -> Reading:
-    return Reading({metric: unit}, lambda handle: Taken({metric: ask(handle)}, {}, {}))
+def _one(metric: str, unit: str, question: Callable[[Any], float]) -> Reading:
+    def ask(handle: Any, taken: Taken) -> None:
+        taken.values[metric] = question(handle)
+
+    return Reading({metric: unit}, ask)
 
 
 def _fields(fields: dict[int, str], unit: str) -> Reading:
-    def ask(handle: Any) -> Taken:
-        taken = Taken({}, {}, {})
-        for told in pynvml.nvmlDeviceGetFieldValues(handle, list(fields)):
-            metric = fields[told.fieldId]
-            if told.nvmlReturn == pynvml.NVML_SUCCESS:
+    # With their scope: without, the bindings try each as a pair, and catch the error.
+    asked = [(field, 0) for field in fields]
+
+    def ask(handle: Any, taken: Taken) -> None:
+        for metric, told in zip(fields.values(), pynvml.nvmlDeviceGetFieldValues(handle, asked), strict=True):
+            code = told.nvmlReturn
+            if code == pynvml.NVML_SUCCESS:
                 taken.values[metric] = getattr(told.value, _VALUES[told.valueType])
                 taken.told_us[metric] = told.timestamp
             else:
-                taken.refused[metric] = pynvml.NVMLError(told.nvmlReturn)
-        return taken
+                taken.refused[metric] = pynvml.NVMLError(code)
 
     return Reading(dict.fromkeys(fields.values(), unit), ask)
 
 
-def _memory(handle: Any) -> Taken:
+def _memory(handle: Any, taken: Taken) -> None:
     """Used by processes, and reserved by the driver; one that tells no version 2 counts both as used."""
     try:
         memory = pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2)
     except (pynvml.NVMLError_FunctionNotFound, pynvml.NVMLError_NotSupported) as error:
-        used = pynvml.nvmlDeviceGetMemoryInfo(handle).used
-        return Taken({"memory_used": used}, {}, {"memory_reserved": error})
-    return Taken({"memory_used": memory.used, "memory_reserved": memory.reserved}, {}, {})
+        taken.values["memory_used"] = pynvml.nvmlDeviceGetMemoryInfo(handle).used
+        taken.refused["memory_reserved"] = error
+        return
+    taken.values["memory_used"], taken.values["memory_reserved"] = memory.used, memory.reserved
 
 
-def _utilisation(handle: Any) -> Taken:
+def _utilisation(handle: Any, taken: Taken) -> None:
     rates = pynvml.nvmlDeviceGetUtilizationRates(handle)
-    return Taken({"utilisation": rates.gpu, "memory_utilisation": rates.memory}, {}, {})
+    taken.values["utilisation"], taken.values["memory_utilisation"] = rates.gpu, rates.memory
 
 
 def _pcie(kind: int) -> Callable[[Any], float]:
