@@ -230,3 +230,31 @@ def test_a_missing_profile_gets_one_clear_line(tmp_path: Path) -> None:
 def test_check_leaves_a_loop_that_was_asked_for() -> None:
     """Only `auto` is settled."""
     assert check(RunSpec(framework="tf", loop="custom")).loop == "custom"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (("model=cifar_cnn", "weights=pretrained"), "There are no pretrained weights of cifar_cnn: no zoo has it."),
+        (("weights_dir=/there",), "weights_dir=/there does nothing with weights=random."),
+        (("trainable=head", "task=infer"), "trainable=head does nothing with task=infer, which trains nothing."),
+        (("trainable=last",), "Unknown trainable 'last'."),
+        (("replicas=2",), "replicas=2 does nothing without parallel."),
+        (("parallel=ddp",), "parallel=ddp of one replica is none. Give replicas=2 or more"),
+        (("parallel=ddp", "replicas=2", "framework=tf"), "TensorFlow has no parallel=ddp. Use parallel=mirrored, or"),
+        (("parallel=mirrored", "replicas=2"), "PyTorch has no parallel=mirrored. Use parallel=data_parallel or ddp"),
+        (("parallel=ddp", "replicas=2", "framework=jax"), "parallel=ddp is not built for JAX, which shards"),
+        (("parallel=ddp", "replicas=2", "task=infer"), "parallel=ddp does nothing with task=infer: requests go to one"),
+        (("parallel=ddp", "replicas=3"), "batch=32 is no whole number of parts for replicas=3. Give a multiple of 3"),
+        (("parallel=ddp", "replicas=2", "compile=inductor"), "compile=inductor is not built for parallel=ddp."),
+        (
+            ("parallel=data_parallel", "replicas=2", "device=cpu"),
+            "parallel=data_parallel does nothing on device=cpu: torch.nn.DataParallel copies the model to GPUs alone.",
+        ),
+    ],
+)
+def test_a_start_or_a_way_of_training_together_that_would_do_nothing_is_refused(
+    overrides: tuple[str, ...], said: str
+) -> None:
+    """No zoo has such weights, no framework such replicas, or they would change nothing."""
+    assert refusal(*overrides).startswith(said)

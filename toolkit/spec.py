@@ -25,6 +25,13 @@ DATASETS = ("synthetic", "cifar10")
 OPTIMIZERS = ("adam", "sgd")
 PASSES = ("time", "profile")
 SAMPLERS = ("host", "gpu")
+RANDOM, PRETRAINED = "random", "pretrained"
+# No zoo has it, and so nobody publishes weights of it.
+CIFAR_CNN = "cifar_cnn"
+HEAD = "head"
+ALONE, DATA_PARALLEL, DDP, MIRRORED = "none", "data_parallel", "ddp", "mirrored"
+# How each framework trains on several replicas at once, beside `none`.
+PARALLELS = {"torch": (DATA_PARALLEL, DDP), "tf": (MIRRORED,), "jax": ()}
 MATCHED = "matched"
 AS_SHIPPED = "as-shipped"
 MODES = (MATCHED, AS_SHIPPED)
@@ -93,12 +100,20 @@ class RunSpec:
     )
     dataset: str = _option("synthetic", "synthetic tensors from the seed, or CIFAR-10", choices=DATASETS)
     data_dir: str = _option("", "folder that holds or receives the dataset; empty: the data cache")
+    weights: str = _option(
+        RANDOM,
+        "of the start; pretrained: on ImageNet, from the framework's zoo, or matched from torchvision; auto: those, or "
+        "random where they cannot be had",
+        choices=(RANDOM, PRETRAINED, "auto"),
+    )
+    weights_dir: str = _option("", "folder that holds the file of pretrained weights; empty: the data cache")
+    trainable: str = _option("all", "what training changes: all weights, or the last layer's", choices=("all", HEAD))
     image_size: int = _option(32, "height and width of the input, pixels", least=8)
     classes: int = _option(10, "number of classes", least=2)
     normalise: str = _option(
         "none", "none: pixels 0 to 1; cifar10: by CIFAR-10's mean and deviation", choices=NORMALISATIONS
     )
-    batch: int = _option(32, "samples in a training step", least=1)
+    batch: int = _option(32, "samples in a training step, of all replicas together", least=1)
     epochs: int = _option(2, "epochs of training", least=1)
     steps: int = _option(10, "training steps in an epoch; 0: the whole training set", least=0)
     validation_steps: int = _option(2, "validation batches after each epoch; 0: the whole test set", least=0)
@@ -106,6 +121,12 @@ class RunSpec:
     optimizer: str = _option("adam", "the framework's own, at its own other defaults", choices=OPTIMIZERS)
     learning_rate: float = _option(0.001, "constant over the run", least=0.0)
     momentum: float = _option(0.9, "of sgd", least=0.0)
+    parallel: str = _option(
+        ALONE,
+        "how replicas train together; data_parallel (torch, GPUs), ddp: a process each (torch), mirrored (tf)",
+        choices=(ALONE, DATA_PARALLEL, DDP, MIRRORED),
+    )
+    replicas: int = _option(1, "copies of the model that share a batch, each on a GPU or a part of the CPU", least=1)
     checkpoint: bool = _option(default=False, doc="write a checkpoint after each epoch, timed, then removed")
     infer_batches: tuple[int, ...] = _option((1, 8, 32), "batch sizes of inference, comma-separated", least=1)
     infer_repeats: int = _option(
@@ -214,6 +235,8 @@ def check(spec: RunSpec) -> RunSpec:
         raise HwprofError("PyTorch has no loop 'fit'.", remedy="Use loop=custom, or framework=tf or jax.")
     _check_pytorch_only(spec)
     _check_allocator(spec)
+    _check_start(spec)
+    _check_parallel(spec)
     check_device(spec, spec.device)
     if spec.dataset == "cifar10" and (spec.image_size, spec.classes) != (CIFAR10_IMAGE_SIZE, CIFAR10_CLASSES):
         raise HwprofError(
@@ -245,8 +268,76 @@ def _check_pytorch_only(spec: RunSpec) -> None:
             )
 
 
+def _check_start(spec: RunSpec) -> None:
+    """HwprofError where no such weights are published, or nothing would be trained."""
+    if spec.weights == PRETRAINED and spec.model == CIFAR_CNN:
+        raise HwprofError(
+            f"There are no pretrained weights of {CIFAR_CNN}: no zoo has it.",
+            remedy="Use weights=random, or another model.",
+        )
+    if spec.weights_dir and spec.weights == RANDOM:
+        raise HwprofError(
+            f"weights_dir={spec.weights_dir} does nothing with weights=random.",
+            remedy="Leave it out, or give weights=pretrained.",
+        )
+    if spec.trainable == HEAD and spec.task == "infer":
+        raise HwprofError("trainable=head does nothing with task=infer, which trains nothing.", remedy="Leave it out.")
+
+
+def _check_parallel(spec: RunSpec) -> None:
+    """HwprofError where the framework has no such way, or a batch cannot be shared so."""
+    if spec.parallel == ALONE:
+        if spec.replicas > 1:
+            raise HwprofError(
+                f"replicas={spec.replicas} does nothing without parallel.",
+                remedy="Give parallel=ddp or data_parallel (torch) or mirrored (tf), or leave replicas out.",
+            )
+        return
+    _check_parallel_offered(spec)
+    if spec.replicas == 1:
+        raise HwprofError(
+            f"parallel={spec.parallel} of one replica is none.",
+            remedy="Give replicas=2 or more, or leave parallel out.",
+        )
+    if spec.task == "infer":
+        raise HwprofError(
+            f"parallel={spec.parallel} does nothing with task=infer: requests go to one replica.",
+            remedy="Leave parallel out.",
+        )
+    if spec.batch % spec.replicas:
+        raise HwprofError(
+            f"batch={spec.batch} is no whole number of parts for replicas={spec.replicas}.",
+            remedy=f"Give a multiple of {spec.replicas}: batch is what all replicas together take in a step.",
+        )
+    if spec.compile == "inductor":
+        raise HwprofError(
+            f"compile=inductor is not built for parallel={spec.parallel}.", remedy="Leave one of them out."
+        )
+
+
+def _check_parallel_offered(spec: RunSpec) -> None:
+    if spec.parallel in PARALLELS[spec.framework]:
+        return
+    if not PARALLELS[spec.framework]:
+        raise HwprofError(
+            f"parallel={spec.parallel} is not built for JAX, which shards arrays inside one program instead.",
+            remedy="Leave parallel out, or use framework=torch or tf.",
+        )
+    own = " or ".join(PARALLELS[spec.framework])
+    (other,) = (name for name in FRAMEWORKS if spec.parallel in PARALLELS[name])
+    raise HwprofError(
+        f"{FRAMEWORKS_SPELT[spec.framework]} has no parallel={spec.parallel}.",
+        remedy=f"Use parallel={own}, or framework={other}.",
+    )
+
+
 def check_device(spec: RunSpec, device: str) -> None:
-    """HwprofError where a setting of the GPU's allocator is to hold on `device`, and that is a CPU."""
+    """HwprofError where a setting of GPUs is to hold on `device`, and that is a CPU."""
+    if spec.parallel == DATA_PARALLEL and device == "cpu":
+        raise HwprofError(
+            "parallel=data_parallel does nothing on device=cpu: torch.nn.DataParallel copies the model to GPUs alone.",
+            remedy="Use parallel=ddp, whose replicas are processes, or GPUs.",
+        )
     names = [name for name in ("allocator", "max_split_size_mb") if getattr(spec, name) != FIELDS[name].default]
     if names and device == "cpu":
         given = ", ".join(f"{name}={getattr(spec, name)}" for name in names)

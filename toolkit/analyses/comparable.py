@@ -13,7 +13,7 @@ from toolkit.analyses.processes import Process
 from toolkit.errors import HwprofError
 
 # Of these a repeat may differ from the run that it repeats.
-FREE = {"seed", "data_dir", "timeout_s"}
+FREE = {"seed", "data_dir", "weights_dir", "timeout_s"}
 GIB = 1 << 30
 FORCED = "Compared by --force. "
 Told = Callable[[Process], Any]
@@ -46,12 +46,13 @@ def _limit(process: Process) -> Any:
 # What must be equal, as people call it, by the kind that it belongs to.
 RULES: Mapping[str, Mapping[str, Told]] = {
     "mode": {"mode": _asked("mode"), "task": _asked("task")},
-    "model": {"model": _asked("model")},
+    "model": {"model": _asked("model"), "weights": _found("weights"), "trainable": _asked("trainable")},
     "precision": {"precision": _asked("precision"), "computed in": _found("compute_dtype")},
     "data": {
         name: _asked(name)
         for name in ("dataset", "batch", "image_size", "classes", "normalise", "steps", "validation_steps")
     },
+    "replicas": {"replicas": _asked("replicas")},
     "hardware": {
         "device": lambda process: process.device,
         "GPUs": lambda process: ", ".join(process.gpus) or None,

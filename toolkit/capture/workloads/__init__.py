@@ -1,5 +1,7 @@
 """The only place that imports a framework, on use: one file a framework, named here."""
 
+from toolkit.spec import CIFAR_CNN
+
 MODULES = {
     "torch": "toolkit.capture.workloads.pytorch",
     "tf": "toolkit.capture.workloads.tensorflow",
@@ -13,8 +15,7 @@ PROBES = {
     "jax": "toolkit.capture.workloads.matched.jax_probe",
 }
 
-# Written out here, for no zoo has it.
-CIFAR_CNN = "cifar_cnn"
+# The small CNN is written out here, for no zoo has it.
 KERAS_ZOO = {
     CIFAR_CNN: CIFAR_CNN,
     "resnet50": "ResNet50",

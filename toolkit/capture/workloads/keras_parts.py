@@ -10,7 +10,7 @@ from toolkit.capture.workloads import ZOO
 from toolkit.capture.workloads.data import Data
 from toolkit.capture.workloads.matched import keras_layers, keras_models, keras_weights, weights
 from toolkit.errors import HwprofError
-from toolkit.spec import RunSpec
+from toolkit.spec import CIFAR_CNN, RunSpec
 
 
 class TrainSet(Protocol):
@@ -47,7 +47,7 @@ def _matched(spec: RunSpec) -> keras.Model:
 
 def _zoo(spec: RunSpec) -> keras.Model:
     shape = (spec.image_size, spec.image_size, 3)
-    if spec.model == "cifar_cnn":
+    if spec.model == CIFAR_CNN:
         return _cifar_cnn(shape, spec.classes)
     make = getattr(keras.applications, ZOO[spec.framework][spec.model])
     return make(weights=None, include_top=True, input_shape=shape, classes=spec.classes)

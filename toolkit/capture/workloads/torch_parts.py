@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from toolkit.capture.workloads import ZOO, tf32, torch_memory
 from toolkit.capture.workloads.data import Scaling, Split
 from toolkit.capture.workloads.matched import weights
-from toolkit.spec import CHANNELS_LAST, RunSpec
+from toolkit.spec import CHANNELS_LAST, CIFAR_CNN, RunSpec
 
 Batch = tuple[Tensor, Tensor]
 
@@ -121,7 +121,7 @@ def optimizer_facts(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
 
 def model(spec: RunSpec) -> nn.Module:
     """The model of torchvision; in matched mode with the weights, layout and precision that every framework gets."""
-    made = _cifar_cnn(spec) if spec.model == "cifar_cnn" else _torchvision_model(spec)
+    made = _cifar_cnn(spec) if spec.model == CIFAR_CNN else _torchvision_model(spec)
     if spec.matched:
         shapes = {name: tuple(tensor.shape) for name, tensor in state(made).items()}
         load(made, weights.initial(shapes, spec.seed))
