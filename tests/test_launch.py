@@ -14,11 +14,13 @@ from tests.test_cli import hwprof
 from tests.test_run import wait_for
 from toolkit.capture import launch, runs, supervise, venvs
 from toolkit.capture.launch import visible
+from toolkit.capture.pretrained import Start
 from toolkit.capture.runtime import Runtime, Wish
 from toolkit.capture.samplers.nvml import Gpu, Presence
 from toolkit.errors import BAD_INPUT
 from toolkit.spec import RunSpec
 
+START = Start("random", "", None, None)
 PRESENCE = Presence(tuple(Gpu(number, f"GPU {number}", f"GPU-{number}abc", None) for number in range(4)), "580", None)
 
 
@@ -86,7 +88,7 @@ def test_a_supervisor_that_hangs_is_ended_with_all_it_started(tmp_path: Path, mo
         python=python, framework="torch", variant="cpu", lock=tmp_path, lock_sha256="", fallback=None
     )  # fmt: skip
     spec = RunSpec(timeout_s=1, passes=("time",))
-    plan = launch.Plan(Wish(spec, "cpu", PRESENCE, (), tmp_path), Runtime("", worker, None, None, ()), ())
+    plan = launch.Plan(Wish(spec, "cpu", PRESENCE, (), tmp_path), START, Runtime("", worker, None, None, ()), ())
     monkeypatch.setattr(supervise, "OVERDUE_S", 1)
     (tmp_path / "raw").mkdir()
     ended = launch.run_passes(tmp_path, plan, say=lambda _: None)

@@ -38,7 +38,7 @@ MODES = (MATCHED, AS_SHIPPED)
 PRECISIONS = ("auto", "fp64", "fp32", "tf32", "bf16")
 CHANNELS_LAST = "channels_last"
 CHANNELS_FIRST = "channels_first"
-NORMALISATIONS = ("none", "cifar10")
+NORMALISATIONS = ("none", "cifar10", "imagenet")
 NATIVE_LOOP = {"torch": "custom", "tf": "fit", "jax": "custom"}
 # How each framework can run a model; the first is what a matched run takes where nothing is said.
 COMPILES = {"torch": ("eager", "inductor"), "tf": ("graph", "eager", "xla"), "jax": ("xla", "eager")}
@@ -111,7 +111,7 @@ class RunSpec:
     image_size: int = _option(32, "height and width of the input, pixels", least=8)
     classes: int = _option(10, "number of classes", least=2)
     normalise: str = _option(
-        "none", "none: pixels 0 to 1; cifar10: by CIFAR-10's mean and deviation", choices=NORMALISATIONS
+        "none", "none: pixels 0 to 1; cifar10, imagenet: by that set's mean and deviation", choices=NORMALISATIONS
     )
     batch: int = _option(32, "samples in a training step, of all replicas together", least=1)
     epochs: int = _option(2, "epochs of training", least=1)

@@ -24,6 +24,7 @@ from toolkit.spec import RunSpec
 PYTHON = "/opt/hwprof/env/bin/python"
 RUN_FOLDER = Path("/out")
 DATA_FOLDER = Path("/data")
+WEIGHTS_FOLDER = Path("/weights")
 TEMPORARY = "/tmp"  # noqa: S108 - the container's own
 # Who a container's processes are where the caller is root: no user of the host, and the image's own.
 NOBODY = 65532
@@ -62,7 +63,14 @@ class Container(NamedTuple):
     gpus: tuple[Gpu, ...]
     variables: dict[str, str]
     data_dir: str
+    weights_dir: str
     timeout_s: int
+
+    @property
+    def read_only(self) -> dict[Path, str]:
+        """Folders of the machine that it reads, by where they lie inside."""
+        folders = {DATA_FOLDER: self.data_dir, WEIGHTS_FOLDER: self.weights_dir}
+        return {inside: folder for inside, folder in folders.items() if folder}
 
 
 def settle(
@@ -84,6 +92,7 @@ def settle(
         gpus=tuple(gpus),
         variables=inherited | dict(variables) | _gpu_variables(gpus),
         data_dir=spec.data_dir,
+        weights_dir=spec.weights_dir,
         timeout_s=spec.timeout_s,
     )
 
@@ -128,9 +137,8 @@ def command(container: Container, *, name: str, folder: Path, inside: Sequence[s
 
     HwprofError for a folder that no mount can name.
     """
-    mounts = [_mount(folder, RUN_FOLDER)]
-    if container.data_dir:
-        mounts.append(_mount(Path(container.data_dir), DATA_FOLDER, "readonly"))
+    read = [_mount(Path(source), target, "readonly") for target, source in container.read_only.items()]
+    mounts = [_mount(folder, RUN_FOLDER), *read]
     variables = {name: "" for proxy in PROXIES for name in (proxy, proxy.upper())} | container.variables
     return [
         container.engine.program, "run", "--name", name, "--interactive", "--pull", "never", "--log-driver", "none",

@@ -1,15 +1,12 @@
 """Makes a dataset's folder ready before a worker starts, which may have no network. The standard library only."""
 
 import hashlib
-import os
-import shutil
 import tarfile
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+from toolkit.capture.downloads import cache_folder, fetch
 from toolkit.errors import FAILED, HwprofError
 
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
@@ -19,8 +16,6 @@ FOLDER = "cifar-10-batches-bin"
 TRAIN_FILES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 TEST_FILES = ("test_batch.bin",)
 RECORD_BYTES = 1 + 3 * 32 * 32
-CHUNK_BYTES = 1 << 20
-DOWNLOAD_TIMEOUT_S = 60
 
 Say = Callable[[str], None]
 
@@ -44,11 +39,6 @@ def prepare(dataset: str, data_dir: str, *, say: Say, url: str = CIFAR10_URL, sh
     return str(found.resolve())
 
 
-def cache_folder() -> Path:
-    """Where downloaded datasets stay, by the XDG base directory specification."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hwprof"
-
-
 def _find(folder: Path) -> Path | None:
     return next((place for place in (folder, folder / FOLDER) if (place / TEST_FILES[0]).exists()), None)
 
@@ -67,21 +57,14 @@ def _archive(folder: Path, url: str, sha256: str, *, may_download: bool, say: Sa
 
 def _download(archive: Path, url: str, sha256: str, say: Say) -> None:
     say(f"Downloading CIFAR-10 (162 MiB, once) to {archive}")
-    partial = archive.with_suffix(".partial")
     try:
-        archive.parent.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_S) as reply, partial.open("wb") as file:  # noqa: S310 - the address is ours
-            shutil.copyfileobj(reply, file, CHUNK_BYTES)
-        _check_sum(partial, sha256)
-        partial.replace(archive)
-    except (OSError, urllib.error.URLError) as error:
+        fetch(url, archive, lambda path: _check_sum(path, sha256))
+    except OSError as error:
         raise HwprofError(
             f"CIFAR-10 could not be downloaded from {url}: {error}.",
             remedy=f"Put {ARCHIVE} into a folder and give it as data_dir=, or use dataset=synthetic.",
             exit_code=FAILED,
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _check_sum(archive: Path, sha256: str) -> None:

@@ -62,6 +62,9 @@ def document(spec: RunSpec, device: str, *, sections: Mapping[str, Section], lay
         "data": spec.dataset,
         "input": f"{spec.image_size}×{spec.image_size}×3",
         "classes": spec.classes,
+        "starts from weights": spec.weights,
+        "trains": spec.trainable,
+        "replicas": spec.replicas,
         "pixels normalised by": spec.normalise,
         "device": device,
     }
@@ -70,10 +73,11 @@ def document(spec: RunSpec, device: str, *, sections: Mapping[str, Section], lay
     return json.dumps(told, separators=(",", ":"))
 
 
-def network(called: Iterable[Layer], *, parameters: int, statistics: int, layout: Value) -> Section:
+def network(called: Iterable[Layer], *, parameters: int, trained: int, statistics: int, layout: Value) -> Section:
     """Sizes and layout; with its statistics, the values that layers remember, is how Keras counts a model."""
     return {
         "parameters": parameters,
+        "parameters trained": trained,
         "remembered statistics": statistics,
         "parameters with statistics": parameters + statistics,
         "FLOPs a sample": sum(layer.flops for layer in called),

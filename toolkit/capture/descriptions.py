@@ -1,5 +1,6 @@
 """Has workloads described that do not run, each in its framework's own environment. Never imports a framework."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -7,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from toolkit.capture import venvs
+from toolkit.capture import pretrained, venvs
 from toolkit.capture.description import FILE
 from toolkit.errors import FAILED, HwprofError
 from toolkit.spec import RunSpec
@@ -21,6 +22,7 @@ def describe_all(specs: list[RunSpec], folder: Path, *, say: Callable[[str], Non
 
     `say` is told each as it starts. Raises HwprofError where one cannot be built.
     """
+    specs = [_settled(spec, say) for spec in specs]
     pythons = [venvs.ensure(spec.framework, CPU, say=say).python for spec in specs]
 
     def described(number: int) -> Path:
@@ -31,6 +33,12 @@ def describe_all(specs: list[RunSpec], folder: Path, *, say: Callable[[str], Non
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         return list(pool.map(described, range(len(specs))))
+
+
+def _settled(spec: RunSpec, say: Callable[[str], None]) -> RunSpec:
+    """With the weights that `auto` comes to here."""
+    start = pretrained.prepare(spec, say=say)
+    return dataclasses.replace(spec, weights=start.weights, weights_dir=start.folder)
 
 
 def _describe(python: Path, spec: RunSpec, folder: Path) -> Path:

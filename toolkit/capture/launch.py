@@ -20,14 +20,14 @@ from typing import Any, NamedTuple
 import psutil
 
 from toolkit import __version__
-from toolkit.capture import containers, datasets, runtime, supervise, verdicts
+from toolkit.capture import containers, datasets, pretrained, runtime, supervise, verdicts
 from toolkit.capture import runs as run_folders
-from toolkit.capture.containers import DATA_FOLDER, RUN_FOLDER
+from toolkit.capture.containers import DATA_FOLDER, RUN_FOLDER, WEIGHTS_FOLDER
 from toolkit.capture.files import is_full, write_whole
 from toolkit.capture.samplers import nvml
 from toolkit.capture.workloads import ZOO, ZOO_NAMES, tf32
 from toolkit.errors import FAILED, HwprofError
-from toolkit.spec import RunSpec, check_device
+from toolkit.spec import ALONE, RunSpec, check_device
 
 ROOT = Path(__file__).parents[2]
 CPU = "cpu"
@@ -53,6 +53,7 @@ class Plan(NamedTuple):
     """A spec and what was settled for it; `notes`: every choice that was made for the caller, in a sentence each."""
 
     wish: runtime.Wish
+    start: pretrained.Start
     runtime: runtime.Runtime
     notes: tuple[str, ...]
 
@@ -63,19 +64,23 @@ class Plan(NamedTuple):
 
 
 def plan(spec: RunSpec, *, runs: Path, say: Say) -> Plan:
-    """Settles what `auto` means here, makes dataset and environment or image ready; HwprofError where it cannot run."""
+    """Settles what `auto` means, makes ready what the worker reads and runs in; HwprofError where it cannot run."""
     check_model(spec)
     presence = nvml.detect()
     device, device_note, gpus = _device(spec, presence)
     if device == CPU:
         tf32.check(spec, None)
     check_device(spec, device)
+    gpus = _for_replicas(spec, gpus)
     say(device_note)
     check_writable(runs)
-    spec = dataclasses.replace(spec, data_dir=datasets.prepare(spec.dataset, spec.data_dir, say=say))
+    start = pretrained.prepare(spec, say=say)
+    data_dir = datasets.prepare(spec.dataset, spec.data_dir, say=say)
+    spec = dataclasses.replace(spec, data_dir=data_dir, weights_dir=start.folder)
     wish = runtime.Wish(spec, device, presence, gpus, runs)
     settled = runtime.settle(wish, say=say)
-    return Plan(wish, settled, (device_note, settled.why, *settled.fallbacks))
+    settled = settled._replace(fallbacks=(*settled.fallbacks, *([start.why] if start.why else [])))
+    return Plan(wish, start, settled, (device_note, settled.why, *settled.fallbacks))
 
 
 def create_folder(runs: Path, plan_: Plan) -> Path:
@@ -210,6 +215,18 @@ def check_model(spec: RunSpec) -> None:
     )
 
 
+def _for_replicas(spec: RunSpec, gpus: tuple[nvml.Gpu, ...]) -> tuple[nvml.Gpu, ...]:
+    """As many as there are replicas, or all where one trains alone; HwprofError where there are fewer."""
+    if spec.parallel == ALONE or not gpus:
+        return gpus
+    if len(gpus) < spec.replicas:
+        raise HwprofError(
+            f"replicas={spec.replicas} need a GPU each, and there are {len(gpus)}.",
+            remedy=f"Give replicas={len(gpus)}, or device=cpu.",
+        )
+    return gpus[: spec.replicas]
+
+
 def _device(spec: RunSpec, presence: nvml.Presence) -> tuple[str, str, tuple[nvml.Gpu, ...]]:
     if spec.device == CPU:
         return CPU, "Device cpu, as asked.", ()
@@ -246,8 +263,14 @@ def _environment(plan_: Plan) -> dict[str, str]:
 
 def _worker_spec(plan_: Plan) -> RunSpec:
     """The spec with its paths as the worker sees them."""
-    inside = plan_.runtime.container is not None and plan_.spec.data_dir
-    return dataclasses.replace(plan_.spec, data_dir=str(DATA_FOLDER)) if inside else plan_.spec
+    spec = dataclasses.replace(plan_.spec, weights=plan_.start.weights)
+    if plan_.runtime.container is None:
+        return spec
+    return dataclasses.replace(
+        spec,
+        data_dir=str(DATA_FOLDER) if spec.data_dir else "",
+        weights_dir=str(WEIGHTS_FOLDER) if spec.weights_dir else "",
+    )
 
 
 def _launch_facts(plan_: Plan) -> dict[str, Any]:
@@ -261,6 +284,12 @@ def _launch_facts(plan_: Plan) -> dict[str, Any]:
         "gpus": [gpu._asdict() for gpu in presence.gpus],
         "gpus_used": [gpu.uuid for gpu in plan_.wish.gpus],
         "runtime": runtime.record(plan_.runtime, plan_.wish),
+        "weights": {
+            "asked": plan_.spec.weights,
+            "used": plan_.start.weights,
+            "file": plan_.start.file._asdict() if plan_.start.file else None,
+            "why": plan_.start.why,
+        },
         "matched": verdicts.record(plan_.spec, plan_.runtime.lock),
         "inside": plan_.runtime.inside,
         "notes": plan_.notes,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.capture import containers
-from toolkit.capture.containers import DATA_FOLDER, RUN_FOLDER, Container
+from toolkit.capture.containers import RUN_FOLDER, Container
 from toolkit.errors import FAILED, HwprofError
 
 # An image that was never run here has to be read from disk first.
@@ -44,7 +44,7 @@ def _look(container: Container, folder: Path) -> None:
         container._replace(timeout_s=WITHIN_S),
         name=f"hwprof-probe-{secrets.token_hex(4)}",
         folder=folder,
-        inside=["-m", "toolkit.capture.inside", str(RUN_FOLDER / "inside.json"), str(DATA_FOLDER)],
+        inside=["-m", "toolkit.capture.inside", str(RUN_FOLDER / "inside.json"), *map(str, container.read_only)],
         place=folder,
     )
     # In a session of its own, for a Ctrl-C is ours to pass on: leaving this closes the keeper's input and waits for it.
@@ -67,7 +67,12 @@ def _check_seen(container: Container, found: Mapping[str, Any]) -> None:
         remedy = "Check NVIDIA's container toolkit, or use device=cpu."
         raise HwprofError(problem, remedy=remedy, exit_code=FAILED)
     if found["unreadable"]:
-        problem = f"User {found['uid']} of the container cannot read {found['unreadable'][0]} of {container.data_dir}."
+        unreadable = Path(found["unreadable"][0])
+        place = next(place for place in container.read_only if unreadable.is_relative_to(place))
+        problem = (
+            f"User {found['uid']} of the container cannot read {unreadable.relative_to(place)} of"
+            f" {container.read_only[place]}."
+        )
         raise HwprofError(problem, remedy="Let others read the folder: chmod -R o+rX.", exit_code=FAILED)
 
 

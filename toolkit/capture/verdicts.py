@@ -29,8 +29,9 @@ PACKAGES = {
     "tf": ("tensorflow", "keras", "numpy"),
     "jax": ("jax", "jaxlib", "keras", "numpy"),
 }
-# Of these the verdict is; of batch, seed, learning rate, precision, loop and compile mode it is not.
-SHAPE = ("model", "image_size", "classes", "normalise", "optimizer")
+# Of these the verdict is; of batch, seed, learning rate, precision, loop, compile mode, the values of the weights and
+# replicas it is not: that replicas come to the same step is asserted of each framework by itself.
+SHAPE = ("model", "image_size", "classes", "normalise", "optimizer", "trainable")
 
 
 class Known(NamedTuple):

@@ -22,7 +22,7 @@ from toolkit.capture import cgroups, venvs
 from toolkit.capture.probe import QUANTITIES, STEPS
 from toolkit.capture.verdicts import CPU, REFERENCE, ROOT
 from toolkit.errors import FAILED, HwprofError
-from toolkit.spec import CHANNELS_FIRST, MATCHED, RunSpec, check
+from toolkit.spec import ALONE, CHANNELS_FIRST, MATCHED, RANDOM, RunSpec, check
 
 # A usual step makes chaos out of rounding within ten; a wrong formula shows in small steps as well.
 LEARNING_RATE = 1e-5
@@ -181,5 +181,6 @@ def _spec(spec: RunSpec, framework: str, precision: str, **settings: str) -> Run
         "framework": framework, "precision": precision, "mode": MATCHED, "loop": "custom", "compile": "auto",
         "layout": "auto", "dataset": "synthetic", "data_dir": "", "batch": BATCH, "steps": STEPS,
         "learning_rate": LEARNING_RATE, "threads": 1, "loader_workers": 0,
+        "weights": RANDOM, "weights_dir": "", "parallel": ALONE, "replicas": 1,
     }  # fmt: skip
     return check(dataclasses.replace(spec, **(fixed | settings)))

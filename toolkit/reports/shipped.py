@@ -1,7 +1,7 @@
 """The sentence on what the figures of an as-shipped run are of, for every report."""
 
-from toolkit.capture.workloads import CIFAR_CNN, ZOO, ZOO_NAMES
-from toolkit.spec import FRAMEWORKS_SPELT, RunSpec
+from toolkit.capture.workloads import ZOO, ZOO_NAMES
+from toolkit.spec import CIFAR_CNN, FRAMEWORKS_SPELT, RunSpec
 
 
 def sentence(spec: RunSpec) -> str:

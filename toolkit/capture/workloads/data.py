@@ -23,6 +23,12 @@ SYNTHETIC_IMAGES = 512
 # Of the training set's pixels by channel, 0 to 1; `hwprof`'s tests compute them from the archive where it is there.
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_DEVIATION = (0.2470, 0.2435, 0.2616)
+# Mean and deviation of each set's pixels; ImageNet's as torchvision trained with them (transforms/_presets.py).
+STATISTICS = {
+    "none": ((0.0,) * 3, (1.0,) * 3),
+    "cifar10": (CIFAR10_MEAN, CIFAR10_DEVIATION),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
 
 
 class Split(NamedTuple):
@@ -72,7 +78,7 @@ def requested(data: Data, batch: int) -> NDArray[np.float32]:
 
 
 def _scaling(spec: RunSpec) -> Scaling:
-    mean, deviation = (CIFAR10_MEAN, CIFAR10_DEVIATION) if spec.normalise == "cifar10" else ((0.0,) * 3, (1.0,) * 3)
+    mean, deviation = STATISTICS[spec.normalise]
     scale, shift = 1 / (255 * np.array(deviation)), np.array(mean) / deviation
     return Scaling(scale.astype(np.float32), shift.astype(np.float32))
 

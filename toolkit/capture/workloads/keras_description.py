@@ -10,7 +10,7 @@ from keras import ops
 
 from toolkit.capture import description
 from toolkit.capture.description import Layer, Pair, Section, Window
-from toolkit.capture.workloads import tensors
+from toolkit.capture.workloads import keras_parts, tensors
 from toolkit.capture.workloads.matched.keras_layers import AdaptiveMean, StochasticDepth
 from toolkit.spec import CHANNELS_LAST, RunSpec
 
@@ -64,11 +64,11 @@ def _layers(model: keras.Model) -> list[Layer]:
 
 def _network(model: keras.Model, called: list[Layer]) -> Section:
     """Sizes and layout. Statistics are what layers remember; no counts, no states of generators."""
-    remembered = [weight for weight in model.non_trainable_weights if "float" in weight.dtype]
     return description.network(
         called,
-        parameters=_count(model.trainable_weights),
-        statistics=_count(remembered),
+        parameters=keras_parts.count(keras_parts.parameters(model)),
+        trained=keras_parts.count(model.trainable_weights),
+        statistics=keras_parts.count(keras_parts.statistics(model)),
         layout=keras.config.image_data_format(),
     )
 
@@ -283,7 +283,3 @@ def _number(value: Any) -> float | str:
     """One number, or several as text."""
     figures = [float(f"{figure:.6g}") for figure in np.asarray(value, np.float64).ravel()]
     return figures[0] if len(set(figures)) == 1 else ", ".join(map(str, figures))
-
-
-def _count(weights: list[Any]) -> int:
-    return sum(int(np.prod(weight.shape)) for weight in weights)

@@ -6,11 +6,15 @@ import keras
 import numpy as np
 
 from toolkit.capture.workload import Evaluation
-from toolkit.capture.workloads import ZOO
+from toolkit.capture.workloads import ZOO, keras_pretrained
 from toolkit.capture.workloads.data import Data
-from toolkit.capture.workloads.matched import keras_layers, keras_models, keras_weights, weights
+from toolkit.capture.workloads.matched import keras_layers, keras_models, keras_weights, start
+from toolkit.capture.workloads.matched.start import REMEMBERED
 from toolkit.errors import HwprofError
-from toolkit.spec import CIFAR_CNN, RunSpec
+from toolkit.spec import CIFAR_CNN, HEAD, PRETRAINED, RunSpec
+
+# Of batch norms and Keras's Normalization, by the names of their variables.
+STATISTICS = {"moving_mean", "moving_variance", "mean", "variance"}
 
 
 class TrainSet(Protocol):
@@ -30,18 +34,54 @@ def set_precision(precision: str) -> None:
 def model(spec: RunSpec) -> keras.Model:
     """The matched model with the seed's weights, or the zoo's. HwprofError for a size that it cannot take."""
     try:
-        return _matched(spec) if spec.matched else _zoo(spec)
+        made = _matched(spec) if spec.matched else _zoo(spec)
     except ValueError as error:
         raise HwprofError(
             f"Keras cannot build {spec.model} for image_size={spec.image_size}: {' '.join(str(error).split())}",
             remedy="Use image_size=32 or more.",
         ) from error
+    if spec.trainable == HEAD:
+        _freeze(made)
+    return made
+
+
+def parameters(made: keras.Model) -> list[keras.Variable]:
+    """What can be trained, whether it is or not."""
+    return [weight for weight in _numbers(made) if weight.name not in STATISTICS]
+
+
+def statistics(made: keras.Model) -> list[keras.Variable]:
+    """What layers remember of batches, or of data sets."""
+    return [weight for weight in _numbers(made) if weight.name in STATISTICS]
+
+
+def count(weights: list[keras.Variable]) -> int:
+    """The numbers in all of them."""
+    return sum(int(np.prod(weight.shape)) for weight in weights)
+
+
+def _numbers(made: keras.Model) -> list[keras.Variable]:
+    """All but counts and the states of generators."""
+    return [weight for weight in made.weights if "float" in weight.dtype]
+
+
+def _freeze(made: keras.Model) -> None:
+    """All but the last layer."""
+    *others, _ = (layer for layer in made.layers if layer.weights)
+    for layer in others:
+        layer.trainable = False
+
+
+def _frozen_batch_norm(spec: RunSpec, made: keras.Model) -> str | None:
+    """What a batch norm that is not trained normalises by: Keras takes it for one in inference."""
+    there = any(isinstance(layer, keras.layers.BatchNormalization) for layer in made.layers)
+    return REMEMBERED if spec.trainable == HEAD and there else None
 
 
 def _matched(spec: RunSpec) -> keras.Model:
     made = keras_models.build(spec.model, image_size=spec.image_size, classes=spec.classes)
     shapes = {name: array.shape for name, array in keras_weights.state(made).items()}
-    keras_weights.load(made, weights.initial(shapes, spec.seed))
+    keras_weights.load(made, start.values(spec, shapes))
     return made
 
 
@@ -50,7 +90,10 @@ def _zoo(spec: RunSpec) -> keras.Model:
     if spec.model == CIFAR_CNN:
         return _cifar_cnn(shape, spec.classes)
     make = getattr(keras.applications, ZOO[spec.framework][spec.model])
-    return make(weights=None, include_top=True, input_shape=shape, classes=spec.classes)
+    made: keras.Model = make(weights=None, include_top=True, input_shape=shape, classes=spec.classes)
+    if spec.weights == PRETRAINED:
+        keras_pretrained.load(made, spec)
+    return made
 
 
 def _cifar_cnn(shape: tuple[int, int, int], classes: int) -> keras.Model:
@@ -86,21 +129,19 @@ def evaluation(data: Data, loss: Any, accuracy: Any) -> Evaluation:
 def model_facts(spec: RunSpec, made: keras.Model) -> dict[str, Any]:
     """What is told of a Keras model and its loss on any backend."""
     return {
-        "parameters": _count(made.trainable_weights),
-        "non_trainable_parameters": _count(made.non_trainable_weights),
+        "parameters": count(parameters(made)),
+        "parameters_trained": count(made.trainable_weights),
+        "frozen_batch_norm": _frozen_batch_norm(spec, made),
+        "non_trainable_parameters": count(made.weights) - count(parameters(made)),
         "layout": keras.config.image_data_format(),
         "precision": made.dtype_policy.name,
         "compute_dtype": made.dtype_policy.compute_dtype,
         "weights_dtype": made.dtype_policy.variable_dtype,
-        "initial_weights": "numpy, from the seed" if spec.matched else "Keras's own",
+        **start.told(spec, "numpy, from the seed" if spec.matched else "Keras's own"),
         "normalises_inside": any(isinstance(layer, keras.layers.Rescaling) for layer in made.layers),
         "loss": f"cross-entropy of {'logits' if spec.matched else 'probabilities'}",
         "loss_reduction": "mean",
     }
-
-
-def _count(weights: list[Any]) -> int:
-    return sum(int(np.prod(weight.shape)) for weight in weights)
 
 
 def optimizer_facts(made: keras.optimizers.Optimizer) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from toolkit.capture.record import Recorder
 from toolkit.capture.workload import Evaluation, NativeProfiler, Request
 from toolkit.capture.workloads import tf32, torch_description, torch_memory, torch_parts
 from toolkit.capture.workloads.data import Data, Split, load, order
+from toolkit.capture.workloads.matched import start
 from toolkit.capture.workloads.torch_parts import Batch
 from toolkit.errors import FAILED, HwprofError
 from toolkit.spec import CHANNELS_FIRST, CHANNELS_LAST, RunSpec
@@ -72,13 +73,15 @@ class TorchWorkload:
             "device_name": torch.cuda.get_device_name() if self._device.type == "cuda" else None,
             "threads": torch.get_num_threads(),
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "parameters_trained": sum(parameter.numel() for parameter in torch_parts.trained(self.model)),
+            "frozen_batch_norm": torch_parts.frozen_batch_norm(self.model, self._spec),
             "non_trainable_parameters": sum(buffer.numel() for buffer in self.model.buffers()),
             "input_pipeline": f"DataLoader, {self._spec.loader_workers} workers",
             "train_samples": self._data.train.samples,
             "validation_samples": self._data.validation.samples,
             "layout": CHANNELS_LAST if self._channels_last else CHANNELS_FIRST,
             **torch_parts.precision_facts(self.model, self._device.type, autocast=self._spec.precision == "bf16"),
-            "initial_weights": "numpy, from the seed" if self._spec.matched else "torchvision's own",
+            **start.told(self._spec, "numpy, from the seed" if self._spec.matched else "torchvision's own"),
             "normalises_inside": False,
             "loss": "cross-entropy of logits",
             "loss_reduction": self._loss.reduction,
@@ -120,8 +123,12 @@ class TorchWorkload:
 
     def train_batches(self, epoch: int) -> Iterator[Batch]:
         """One epoch in the seed's order; the model is in training mode from here on."""
-        self.model.train()
+        self.train_mode()
         return iter(self._loader(self._data.train, order(self._spec, epoch, self._data.train.samples).tolist()))
+
+    def train_mode(self) -> None:
+        """The model in training mode, so far as it is trained."""
+        torch_parts.train_mode(self.model, self._spec)
 
     def to_device(self, batch: Batch) -> Batch:
         """Copied without waiting where the host side is pinned, which it is beside a GPU; as the model takes it."""

@@ -41,7 +41,8 @@ def network(model: nn.Module, called: list[Layer]) -> Section:
     """Sizes and layout. Statistics are what layers remember, without batch norm's counts, which decide nothing."""
     return description.network(
         called,
-        parameters=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        trained=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
         statistics=sum(buffer.numel() for buffer in model.buffers() if buffer.is_floating_point()),
         layout=_layout(model),
     )

@@ -2,6 +2,7 @@
 
 import gzip
 import importlib
+import pickle
 import shutil
 import sys
 import tempfile
@@ -17,8 +18,9 @@ from torch.utils.data import Dataset
 
 from toolkit.capture.workloads import ZOO, tf32, torch_memory
 from toolkit.capture.workloads.data import Scaling, Split
-from toolkit.capture.workloads.matched import weights
-from toolkit.spec import CHANNELS_LAST, CIFAR_CNN, RunSpec
+from toolkit.capture.workloads.matched import start, weights
+from toolkit.capture.workloads.matched.start import OF_BATCH, REMEMBERED
+from toolkit.spec import CHANNELS_LAST, CIFAR_CNN, HEAD, PRETRAINED, RunSpec
 
 Batch = tuple[Tensor, Tensor]
 
@@ -98,8 +100,8 @@ class Profiler:
 def optimizer(spec: RunSpec, model: nn.Module) -> torch.optim.Optimizer:
     """Of the spec, at PyTorch's own other defaults."""
     if spec.optimizer == "adam":
-        return torch.optim.Adam(model.parameters(), lr=spec.learning_rate)
-    return torch.optim.SGD(model.parameters(), lr=spec.learning_rate, momentum=spec.momentum)
+        return torch.optim.Adam(trained(model), lr=spec.learning_rate)
+    return torch.optim.SGD(trained(model), lr=spec.learning_rate, momentum=spec.momentum)
 
 
 def optimizer_facts(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -123,8 +125,11 @@ def model(spec: RunSpec) -> nn.Module:
     """The model of torchvision; in matched mode with the weights, layout and precision that every framework gets."""
     made = _cifar_cnn(spec) if spec.model == CIFAR_CNN else _torchvision_model(spec)
     if spec.matched:
-        shapes = {name: tuple(tensor.shape) for name, tensor in state(made).items()}
-        load(made, weights.initial(shapes, spec.seed))
+        load(made, start.values(spec, _shapes(made)))
+    elif spec.weights == PRETRAINED:
+        _load_published(made, spec)
+    if spec.trainable == HEAD:
+        _freeze(made)
     if spec.layout == CHANNELS_LAST:
         made = made.to(memory_format=torch.channels_last)
     return made.double() if spec.precision == "fp64" else made
@@ -139,6 +144,52 @@ def load(model_: nn.Module, values: weights.State) -> None:
     """Gives each of `state`'s tensors its value."""
     for name, tensor in state(model_).items():
         tensor.copy_(torch.from_numpy(values[name]))
+
+
+def trained(model_: nn.Module) -> list[nn.Parameter]:
+    """What training changes."""
+    return [parameter for parameter in model_.parameters() if parameter.requires_grad]
+
+
+def train_mode(model_: nn.Module, spec: RunSpec) -> None:
+    """Training mode. A matched run's frozen batch norms stay in inference mode, as they are in Keras by themselves."""
+    model_.train()
+    if spec.matched and spec.trainable == HEAD:
+        for module in model_.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+
+
+def frozen_batch_norm(model_: nn.Module, spec: RunSpec) -> str | None:
+    """What a batch norm that is not trained normalises by; None where there is none."""
+    norms = [module for module in model_.modules() if isinstance(module, nn.BatchNorm2d)]
+    if spec.trainable != HEAD or not norms:
+        return None
+    return REMEMBERED if spec.matched else OF_BATCH
+
+
+def _freeze(model_: nn.Module) -> None:
+    """All but the last layer."""
+    head = start.head(state(model_))
+    for name, parameter in model_.named_parameters():
+        parameter.requires_grad_(name.startswith(f"{head}."))
+
+
+def _shapes(model_: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in state(model_).items()}
+
+
+def _load_published(model_: nn.Module, spec: RunSpec) -> None:
+    """The zoo's weights as the zoo reads them; the head stays as it was drawn where the classes are others."""
+    path = start.file(spec)
+    try:
+        found: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        there = {name: tuple(tensor.shape) for name, tensor in found.items()}
+    except (OSError, EOFError, RuntimeError, AttributeError, pickle.UnpicklingError) as error:
+        raise start.unfit(path, " ".join(str(error).split())[:200]) from error
+    shapes = _shapes(model_)
+    for name in start.fitting(path, there, shapes, start.drawn_anew(spec, shapes)):
+        state(model_)[name].copy_(found[name])
 
 
 def graphs() -> int:

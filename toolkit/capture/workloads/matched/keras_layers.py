@@ -20,8 +20,8 @@ class BatchNorm(keras.layers.BatchNormalization):
         super().__init__(momentum=BATCH_NORM_MOMENTUM, epsilon=BATCH_NORM_EPSILON, **config)
 
     def call(self, inputs: Any, *, training: bool | None = None, mask: None = None) -> Any:
-        """Normalised by the batch in training, by what was remembered otherwise; float32 inside."""
-        if not training:
+        """Normalised by the batch in training, by what was remembered otherwise, or where frozen; float32 inside."""
+        if not (training and self.trainable):
             return super().call(inputs, training=False)
         values = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
         mean, variance = ops.moments(values, axes=(0, 1, 2))

@@ -65,7 +65,7 @@ class TorchProbe:
 
     def gradients(self, images: Array, labels: Array) -> tuple[Array, Array, dict[str, Array]]:
         """By autograd."""
-        self._model.train()
+        self._workload.train_mode()
         self._model.zero_grad()
         inputs, targets = self._batch(images, labels)
         logits = self._workload.logits(inputs)
@@ -80,7 +80,7 @@ class TorchProbe:
 
     def step(self, images: Array, labels: Array) -> None:
         """The workload's own."""
-        self._model.train()
+        self._workload.train_mode()
         self._workload.train_step(self._batch(images, labels))
 
     def _batch(self, images: Array, labels: Array) -> Batch:
