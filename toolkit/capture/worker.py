@@ -14,12 +14,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from toolkit.capture import description, environment
+from toolkit.capture import description, environment, followers
 from toolkit.capture.files import write_whole
 from toolkit.capture.loop import Session
 from toolkit.capture.memory_errors import line, out_of_memory
 from toolkit.capture.record import Recorder
 from toolkit.capture.samplers import pyspy
+from toolkit.capture.workload import Replica
 from toolkit.capture.workloads import MODULES
 from toolkit.errors import FAILED, INTERRUPTED, HwprofError
 from toolkit.spec import RunSpec, from_json
@@ -27,7 +28,7 @@ from toolkit.spec import RunSpec, from_json
 
 def main(arguments: list[str]) -> int:
     """Runs one pass and returns the exit code that outcome.json explains."""
-    spec_path, pass_name, device, folder_name = arguments
+    spec_path, *_, folder_name = arguments
     folder = Path(folder_name)
     spec = from_json(Path(spec_path).read_text())
     if spec.pyspy:
@@ -35,7 +36,7 @@ def main(arguments: list[str]) -> int:
     # A person's Ctrl-C arrives as SIGTERM from the launcher; either way the record is closed properly.
     signal.signal(signal.SIGTERM, _interrupt)
     with Recorder(folder / "worker.jsonl") as record:
-        outcome = _outcome(spec, pass_name, device, folder, record)
+        outcome = _outcome(spec, arguments, record)
     if record.failure is not None:
         reason = f"its record cannot be written: {record.failure.strerror}"
         outcome = {"status": "failed", "reason": reason, "exit_code": FAILED}
@@ -49,9 +50,12 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _outcome(spec: RunSpec, pass_name: str, device: str, folder: Path, record: Recorder) -> dict[str, Any]:
+def _outcome(spec: RunSpec, arguments: list[str], record: Recorder) -> dict[str, Any]:
     try:
-        _run(spec, pass_name, device, folder, record)
+        with followers.led(spec, arguments) as replica:
+            _run(spec, arguments, record, () if replica is None else (replica,))
+    except followers.FollowerError as error:
+        return error.outcome
     except KeyboardInterrupt:
         return {"status": "interrupted", "reason": "stopped by a signal", "exit_code": INTERRUPTED}
     except HwprofError as error:
@@ -63,10 +67,13 @@ def _outcome(spec: RunSpec, pass_name: str, device: str, folder: Path, record: R
     return {"status": "complete", "reason": None, "exit_code": 0}
 
 
-def _run(spec: RunSpec, pass_name: str, device: str, folder: Path, record: Recorder) -> None:
+def _run(spec: RunSpec, arguments: list[str], record: Recorder, place: tuple[Replica, ...]) -> None:
+    """`place`: that of this process among several, where there are several."""
+    _, pass_name, device, folder_name = arguments
+    folder = Path(folder_name)
     with record.mark("run", pass_name):
         with record.mark("stage", "setup"):
-            workload = importlib.import_module(MODULES[spec.framework]).build(spec, device)
+            workload = importlib.import_module(MODULES[spec.framework]).build(spec, device, *place)
             facts = workload.facts() | environment.facts()
             write_whole(folder / "facts.json", json.dumps(facts, indent=1))
             write_whole(folder / description.FILE, workload.describe())

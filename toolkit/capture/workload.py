@@ -1,11 +1,24 @@
 """What the worker asks of a framework: one class a framework in `workloads/` fulfils this."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from toolkit.capture.record import Recorder
+
+
+class Replica(NamedTuple):
+    """One of several processes that train one model: its rank, and the file by which they find each other.
+
+    `begin()` on rank 0 lets the others go on, which wait in theirs; `total(numbers)` gives rank 0 the sums over all of
+    them, and the others what they gave.
+    """
+
+    rank: int
+    rendezvous: Path
+    begin: Callable[[], None]
+    total: Callable[[Sequence[float]], list[float]]
 
 
 class Evaluation(NamedTuple):
@@ -75,7 +88,11 @@ class FitHooks(Protocol):
 
 
 class Workload(Protocol):
-    """A model, its data and its optimizer in one framework, built by the module's `build(spec, device)`."""
+    """A model, its data and its optimizer in one framework, built by the module's `build(spec, device)`.
+
+    Where a process is one of several replicas, `build(spec, device, replica)`: all of them call `warm_up`,
+    `train_batches`, `train_step` and `train_loss` alike, and rank 0 alone the rest.
+    """
 
     steps_per_epoch: int
 

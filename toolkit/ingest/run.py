@@ -8,6 +8,8 @@ from toolkit.ingest import formats, place, place_stacks, records
 from toolkit.ingest.store import StoreWriter
 from toolkit.spec import PASSES
 
+# Of replicas that are processes of their own: a run's figures are rank 0's, whose marks these traces do not share.
+OTHER_RANKS = "rank[1-9]*"
 TRACE_PATTERNS = ("trace/*.pt.trace.json*", "trace/plugins/profile/*/*.xplane.pb")
 # Told beside the native trace: the allocator's snapshot, what was alive, and py-spy's stacks.
 BESIDE = ("trace/memory_snapshot.pickle", "trace/memory.prof", "pyspy.json")
@@ -26,7 +28,7 @@ def ingest(folder: Path) -> None:
             for file in RECORDS:
                 if (raw / file).exists():
                     records.read(raw / file, pass_name=name, store=store)
-            for path in native_traces(raw):
+            for path in (path for path in native_traces(raw) if not path.match(OTHER_RANKS)):
                 formats.importer_of(path).read(path, trace=trace, pass_name=name, store=store)
                 trace += 1
             for path in (raw / file for file in BESIDE if (raw / file).exists()):

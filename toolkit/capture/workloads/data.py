@@ -57,11 +57,16 @@ class Data(NamedTuple):
 
 
 def load(spec: RunSpec) -> Data:
-    """The spec's dataset. Raises HwprofError where the set is smaller than the steps asked for."""
+    """The spec's dataset. HwprofError where it has too few samples for the steps, or unequal parts for replicas."""
     train, validation = _synthetic(spec) if spec.dataset == "synthetic" else _cifar10(Path(spec.data_dir))
     steps = _steps("steps", spec.steps, train.samples, spec.batch)
     validation_steps = _steps("validation_steps", spec.validation_steps, validation.samples, spec.batch)
     train = train._replace(samples=min(train.samples, steps * spec.batch))
+    if rest := train.samples % spec.batch % spec.replicas:
+        raise HwprofError(
+            f"An epoch's last batch is no whole number of parts for replicas={spec.replicas}: {rest} would be left.",
+            remedy="Give fewer steps, or another batch.",
+        )
     validation = validation._replace(samples=min(validation.samples, validation_steps * spec.batch))
     return Data(train, validation, steps, validation_steps, _scaling(spec))
 
@@ -69,6 +74,12 @@ def load(spec: RunSpec) -> Data:
 def order(spec: RunSpec, epoch: int, samples: int) -> NDArray[np.int64]:
     """The order in which epoch `epoch` takes `samples` training samples: a permutation out of the seed."""
     return np.random.default_rng([spec.seed, 3, epoch]).permutation(samples)
+
+
+def part(order: NDArray[np.int64], batch: int, replica: int, replicas: int) -> NDArray[np.int64]:
+    """Of each `batch` samples of an order those of one replica: of its equal parts, in a row, the `replica`th."""
+    batches = [order[first : first + batch] for first in range(0, len(order), batch)]
+    return np.concatenate([np.split(samples, replicas)[replica] for samples in batches])
 
 
 def requested(data: Data, batch: int) -> NDArray[np.float32]:

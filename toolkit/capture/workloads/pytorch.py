@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader
 
 from toolkit.capture import description
 from toolkit.capture.record import Recorder
-from toolkit.capture.workload import Evaluation, NativeProfiler, Request
-from toolkit.capture.workloads import tf32, torch_description, torch_memory, torch_parts
+from toolkit.capture.workload import Evaluation, NativeProfiler, Replica, Request
+from toolkit.capture.workloads import tf32, torch_description, torch_memory, torch_parallel, torch_parts
 from toolkit.capture.workloads.data import Data, Split, load, order
 from toolkit.capture.workloads.matched import start
 from toolkit.capture.workloads.torch_parts import Batch
@@ -24,8 +24,8 @@ from toolkit.errors import FAILED, HwprofError
 from toolkit.spec import CHANNELS_FIRST, CHANNELS_LAST, RunSpec
 
 
-def build(spec: RunSpec, device: str) -> "TorchWorkload":
-    """The workload of `spec` on `device`, `cpu` or `cuda`."""
+def build(spec: RunSpec, device: str, replica: Replica | None = None) -> "TorchWorkload":
+    """The workload of `spec` on `device`, `cpu` or `cuda`; one replica's where several processes train."""
     torch.manual_seed(spec.seed)
     if spec.threads:
         torch.set_num_threads(spec.threads)
@@ -43,20 +43,22 @@ def build(spec: RunSpec, device: str) -> "TorchWorkload":
         )
     tf32.check(spec, torch_parts.capability(device))
     torch_parts.set_precision(spec.precision)
-    return TorchWorkload(spec, torch.device(device))
+    return TorchWorkload(spec, torch.device(device), replica)
 
 
 class TorchWorkload:
     """A torchvision model (or the small CIFAR CNN), its loaders and its optimizer; fulfils `Workload`."""
 
-    def __init__(self, spec: RunSpec, device: torch.device) -> None:
+    def __init__(self, spec: RunSpec, device: torch.device, replica: Replica | None) -> None:
         self._spec = spec
+        self._together = torch_parallel.joined(spec, device, replica)
         self._device = device
         self._channels_last = spec.layout == CHANNELS_LAST
         self._data: Data = load(spec)
         self.steps_per_epoch = self._data.steps
         self.model = torch_parts.model(spec).to(device)
         self._compiled = torch.compile(self.model) if spec.compile == "inductor" else self.model
+        self._trained = self._together.module(self._compiled)
         self._graphs = 0
         self._loss = nn.CrossEntropyLoss()
         self._optimizer = torch_parts.optimizer(spec, self.model)
@@ -72,6 +74,7 @@ class TorchWorkload:
             "device": self._device.type,
             "device_name": torch.cuda.get_device_name() if self._device.type == "cuda" else None,
             "threads": torch.get_num_threads(),
+            "replicas": self._together.facts(),
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "parameters_trained": sum(parameter.numel() for parameter in torch_parts.trained(self.model)),
             "frozen_batch_norm": torch_parts.frozen_batch_norm(self.model, self._spec),
@@ -124,7 +127,9 @@ class TorchWorkload:
     def train_batches(self, epoch: int) -> Iterator[Batch]:
         """One epoch in the seed's order; the model is in training mode from here on."""
         self.train_mode()
-        return iter(self._loader(self._data.train, order(self._spec, epoch, self._data.train.samples).tolist()))
+        self._together.begin()
+        mine = self._together.part(order(self._spec, epoch, self._data.train.samples))
+        return iter(self._loader(self._data.train, mine.tolist(), batch=self._together.batch))
 
     def train_mode(self) -> None:
         """The model in training mode, so far as it is trained."""
@@ -140,7 +145,7 @@ class TorchWorkload:
         images, labels = batch
         self._optimizer.zero_grad()
         with self._autocast():
-            loss = self._loss(self._compiled(images), labels)
+            loss = self._loss(self._trained(images), labels)
         loss.backward()
         self._optimizer.step()
         self._loss_sum += loss.detach() * len(labels)
@@ -163,7 +168,8 @@ class TorchWorkload:
 
     def train_loss(self) -> float:
         """Mean cross-entropy a sample since last asked; NaN where nothing was trained."""
-        mean = self._loss_sum.item() / self._samples if self._samples else float("nan")
+        loss_sum, samples = self._together.total(self._loss_sum.item(), self._samples)
+        mean = loss_sum / samples if samples else float("nan")
         self._loss_sum.zero_()
         self._samples = 0
         return mean
@@ -218,12 +224,13 @@ class TorchWorkload:
         # A window longer than the run would end in a step that torch begins and nobody takes.
         requests = self._spec.infer_repeats * len(self._spec.infer_batches)
         run = requests if self._spec.task == "infer" else self._spec.epochs * self.steps_per_epoch
-        return torch_parts.Profiler(self._spec, self._device, folder, steps=min(self._spec.profile_steps, run))
+        steps = min(self._spec.profile_steps, run)
+        return torch_parts.Profiler(self._spec, self._device, folder, steps=steps, name=self._together.name)
 
-    def _loader(self, split: Split, order: list[int] | None = None) -> DataLoader[Batch]:
+    def _loader(self, split: Split, order: list[int] | None = None, *, batch: int = 0) -> DataLoader[Batch]:
         return DataLoader(
             self._sample_set(split),
-            batch_size=self._spec.batch,
+            batch_size=batch or self._spec.batch,
             sampler=order,
             num_workers=self._spec.loader_workers,
             pin_memory=self._device.type == "cuda",

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile, schedule
 from torch.utils.data import Dataset
 
-from toolkit.capture.workloads import ZOO, tf32, torch_memory
+from toolkit.capture.workloads import ZOO, tf32, torch_memory, torch_parallel
 from toolkit.capture.workloads.data import Scaling, Split
 from toolkit.capture.workloads.matched import start, weights
 from toolkit.capture.workloads.matched.start import OF_BATCH, REMEMBERED
@@ -48,10 +48,13 @@ class Samples(Dataset[Batch]):
 class Profiler:
     """torch.profiler over `steps` steps; its trace goes where TensorBoard's plugin looks for it."""
 
-    def __init__(self, spec: RunSpec, device: torch.device, folder: Path, *, steps: int) -> None:
+    def __init__(self, spec: RunSpec, device: torch.device, folder: Path, *, steps: int, name: str) -> None:
         self._folder = folder
         self._left = steps
-        self._remembers = spec.profile_memory and device.type == "cuda" and torch_memory.is_native()
+        self._name = name
+        # The snapshot is of this process's GPU, and rank 0's is the one that is read.
+        mine = name == torch_parallel.Alone.name
+        self._remembers = mine and spec.profile_memory and device.type == "cuda" and torch_memory.is_native()
         self._profile = profile(
             activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda"),
             schedule=schedule(wait=0, warmup=1, active=steps, repeat=1),
@@ -87,7 +90,7 @@ class Profiler:
     def _write_trace(self, profile_: profile) -> None:
         """As torch's own handler names it, but packed fast: its gzip takes four times as long as all the rest."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"worker.{time.time_ns()}.pt.trace.json.gz"
+        path = self._folder / f"{self._name}.{time.time_ns()}.pt.trace.json.gz"
         with tempfile.TemporaryDirectory(dir=self._folder) as folder:
             plain = Path(folder) / "trace.json"
             profile_.export_chrome_trace(str(plain))
