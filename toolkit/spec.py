@@ -309,9 +309,9 @@ def _check_parallel(spec: RunSpec) -> None:
             f"batch={spec.batch} is no whole number of parts for replicas={spec.replicas}.",
             remedy=f"Give a multiple of {spec.replicas}: batch is what all replicas together take in a step.",
         )
-    if spec.compile == "inductor":
+    if spec.compile in ("inductor", "xla"):
         raise HwprofError(
-            f"compile=inductor is not built for parallel={spec.parallel}.", remedy="Leave one of them out."
+            f"compile={spec.compile} is not built for parallel={spec.parallel}.", remedy="Leave one of them out."
         )
 
 
@@ -378,6 +378,8 @@ def _settled(spec: RunSpec) -> RunSpec:
     """`spec` with what `auto` stands for, as far as the framework is not to choose itself."""
     loop = NATIVE_LOOP[spec.framework] if spec.loop == "auto" else spec.loop
     native: dict[str, Any] = {"compile": COMPILES[spec.framework][0]} if spec.matched or loop != "fit" else {}
+    # Keras's choice beside a GPU would be XLA, which compiles for one device.
+    native |= {"compile": COMPILES[spec.framework][0]} if spec.parallel != ALONE else {}
     native |= {"precision": "fp32", "layout": CHANNELS_LAST} if spec.matched else {}
     settled = {name: value for name, value in native.items() if getattr(spec, name) == "auto"}
     return _check_framework(dataclasses.replace(spec, loop=loop, **settled))

@@ -120,7 +120,7 @@ class _Followers:
         returncode = process.wait()
         if self._released or self._failed.is_set():
             return
-        self._failure = _failure(rank, returncode, words(self._folder, rank))
+        self._failure = failure(rank, returncode, words(self._folder, rank))
         self._failed.set()
         os.kill(os.getpid(), signal.SIGTERM)
         if not self._heard():
@@ -138,7 +138,7 @@ class _Followers:
         return self._released
 
 
-def _failure(rank: int, returncode: int, said: Path) -> dict[str, Any]:
+def failure(rank: int, returncode: int, said: Path) -> dict[str, Any]:
     """How a follower ended, in its own words where it left any."""
     with contextlib.suppress(OSError, ValueError):
         told: dict[str, Any] = json.loads(said.read_text(encoding="utf-8"))

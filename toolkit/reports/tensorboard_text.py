@@ -9,7 +9,7 @@ import msgspec
 
 from toolkit.analyses import matched
 from toolkit.capture import runs
-from toolkit.reports import shipped
+from toolkit.reports import shipped, variants
 from toolkit.reports.ledger import PARTS
 from toolkit.reports.matched import sentence
 from toolkit.reports.tables import milliseconds
@@ -82,6 +82,7 @@ def _same(run: Path) -> Iterator[str]:
         yield _plain(sentence(spec, claim).plain)
     if not spec.matched:
         yield _plain(shipped.sentence(spec))
+    yield from map(_plain, variants.sentences(spec))
 
 
 def _read(run: Path) -> Iterator[str]:

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from toolkit.analyses.summary import Summary
-from toolkit.reports import shipped
+from toolkit.reports import shipped, variants
 from toolkit.reports.allocators import allocator_tables
 from toolkit.reports.energy import energy_sections
 from toolkit.reports.findings import finding_sections
@@ -71,11 +71,13 @@ def _headline(name: str, spec: RunSpec, status: dict[str, Any]) -> Text:
 
 
 def _of_what(spec: RunSpec, summary: Summary) -> Iterable[Text]:
-    """Whether the workload is the other frameworks' too."""
+    """Whether the workload is the other frameworks' too, and in what it is no usual one."""
     if summary.matched:
         yield sentence(spec, summary.matched)
     if not spec.matched:
         yield Text(shipped.sentence(spec), "yellow")
+    for said in variants.sentences(spec):
+        yield Text(said, "dim")
 
 
 def _trust(summary: Summary) -> Text:

@@ -4,6 +4,7 @@ As shipped, models end in softmax, and EfficientNet rescales and normalises once
 tells; matched ones end in logits.
 """
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -23,7 +24,7 @@ import tensorflow as tf
 
 from toolkit.capture.record import Recorder
 from toolkit.capture.workload import Evaluation, NativeProfiler, Request
-from toolkit.capture.workloads import keras_description, keras_parts, tf32, tf_parts
+from toolkit.capture.workloads import keras_description, keras_parts, tf32, tf_parallel, tf_parts
 from toolkit.capture.workloads.data import Data, load, requested
 from toolkit.capture.workloads.keras_fit import Fitting
 from toolkit.errors import FAILED, HwprofError
@@ -61,21 +62,24 @@ class TensorFlowWorkload:
         self._device = device
         self._xla = spec.compile == "xla"
         self._data: Data = load(spec)
+        self._together = tf_parallel.joined(spec, device)
         self.steps_per_epoch = self._data.steps
         self._train_set: keras_parts.TrainSet = tf_parts.TrainSet(self._data, spec)
         self._validation_set = tf_parts.validation_set(self._data, spec)
-        self.model = keras_parts.model(spec)
-        self._optimizer = keras_parts.optimizer(spec)
-        # Or the first step is traced twice: once to make the optimizer's variables, once for good.
-        self._optimizer.build(self.model.trainable_variables)
+        with self._together.scope():
+            self.model = keras_parts.model(spec)
+            self._optimizer = keras_parts.optimizer(spec)
+            # Or the first step is traced twice: once to make the optimizer's variables, once for good.
+            self._optimizer.build(self.model.trainable_variables)
+            self._train_loss = keras.metrics.Mean()
         self._loss = keras_parts.loss(spec)
-        self._train_loss = keras.metrics.Mean()
         self._validation_loss = keras.metrics.Mean()
         self._validation_accuracy = keras.metrics.SparseCategoricalAccuracy()
         # The batch stays open in the signatures: the part batch that ends an epoch is no reason to trace again.
         images = tf.TensorSpec((None, spec.image_size, spec.image_size, 3), tf.float32)
         self._signature = (images, tf.TensorSpec((None,), tf.int64))
-        self._train_function = self._function(self._train, self._signature)
+        batches = self._together.batches(self._train_set.epoch(0))
+        self._train_function = self._function(self._together.step(self._train), batches.element_spec)
         self._test_function = self._function(self._test, self._signature)
         self._traces = 0
 
@@ -92,6 +96,7 @@ class TensorFlowWorkload:
             "device": self._device,
             "device_name": _gpu_name() if self._device == "cuda" else None,
             "threads": _threads(),
+            "replicas": self._together.facts(),
             **keras_parts.model_facts(self._spec, self.model),
             "train_samples": self._data.train.samples,
             "validation_samples": self._data.validation.samples,
@@ -117,7 +122,8 @@ class TensorFlowWorkload:
 
     def warm_up(self, steps: int) -> None:
         """`steps` batches, going round the set where it is shorter."""
-        for batch in self._train_set.epoch(0).repeat().take(steps):
+        batches = itertools.chain.from_iterable(self.train_batches(0) for _ in itertools.count())
+        for batch in itertools.islice(batches, steps):
             self.train_step(self.to_device(batch))
         self.sync()
         self.compiled()
@@ -125,11 +131,11 @@ class TensorFlowWorkload:
 
     def train_batches(self, epoch: int) -> Iterator[Any]:
         """One epoch in the seed's order."""
-        return iter(self._train_set.epoch(epoch))
+        return iter(self._together.batches(self._train_set.epoch(epoch)))
 
     def to_device(self, batch: Any) -> Any:
-        """Copied to the GPU where that computes: tf.data leaves its batches in host memory."""
-        if self._device == "cpu":
+        """Copied to the GPU where that computes: tf.data leaves its batches in host memory, but not replicas'."""
+        if self._device == "cpu" or not all(map(tf.is_tensor, batch)):
             return batch
         with tf.device(GPU):
             return tuple(tf.identity(tensor) for tensor in batch)
@@ -153,7 +159,9 @@ class TensorFlowWorkload:
 
     def train_loss(self) -> float:
         """Mean cross-entropy a sample since last asked; NaN where nothing was trained."""
-        mean = float(self._train_loss.result()) if float(self._train_loss.count) else float("nan")
+        # Of replicas it is a sum, which no conversion of Keras's makes.
+        count = float(tf.convert_to_tensor(self._train_loss.count.value))
+        mean = float(self._train_loss.result()) if count else float("nan")
         self._train_loss.reset_state()
         return mean
 
@@ -207,7 +215,8 @@ class TensorFlowWorkload:
             loss = self._loss(labels, self.model(images, training=True))
         variables = self.model.trainable_variables
         self._optimizer.apply(tape.gradient(loss, variables), variables)
-        self._train_loss.update_state(loss, sample_weight=tf.shape(labels)[0])
+        # Among several replicas Keras's losses are scaled, so that the sum of their gradients is the mean's.
+        self._train_loss.update_state(loss * self._together.replicas, sample_weight=tf.shape(labels)[0])
 
     def _test(self, images: tf.Tensor, labels: tf.Tensor) -> None:
         probabilities = self.model(images, training=False)

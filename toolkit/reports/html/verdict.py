@@ -6,7 +6,7 @@ from typing import Any
 from toolkit.analyses.summary import Summary
 from toolkit.analyses.utilisation import TRAINING
 from toolkit.errors import printable
-from toolkit.reports import matched, shipped
+from toolkit.reports import matched, shipped, variants
 from toolkit.reports.html.content import Block, Cell, Facts, Note, Section, Table, Told
 from toolkit.spec import RunSpec
 
@@ -32,6 +32,8 @@ def _blocks(spec: RunSpec, status: dict[str, Any], summary: Summary, told: Told)
         yield Note(matched.sentence(spec, summary.matched).plain, "good" if summary.matched.agrees else "plain")
     if not spec.matched:
         yield Note(shipped.sentence(spec), "warn")
+    for sentence in variants.sentences(spec):
+        yield Note(sentence, "plain")
     for fallback in summary.runtime.fallbacks if summary.runtime else ():
         yield Note(f"fallback: {printable(fallback)}", "warn")
     if rows := [*_main(summary, told)]:
