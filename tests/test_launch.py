@@ -17,11 +17,21 @@ from toolkit.capture.launch import visible
 from toolkit.capture.pretrained import Start
 from toolkit.capture.runtime import Runtime, Wish
 from toolkit.capture.samplers.nvml import Gpu, Presence
-from toolkit.errors import BAD_INPUT
+from toolkit.errors import BAD_INPUT, HwprofError
 from toolkit.spec import RunSpec
 
 START = Start("random", "", None, None)
 PRESENCE = Presence(tuple(Gpu(number, f"GPU {number}", f"GPU-{number}abc", None) for number in range(4)), "580", None)
+
+
+def test_replicas_have_a_gpu_each() -> None:
+    """The first ones; one too few is refused with the number that there is; one replica alone may use all."""
+    spec = RunSpec(parallel="ddp", replicas=2)
+    assert launch.for_replicas(spec, PRESENCE.gpus) == PRESENCE.gpus[:2]
+    assert launch.for_replicas(RunSpec(), PRESENCE.gpus) == PRESENCE.gpus
+    assert launch.for_replicas(spec, ()) == ()
+    with pytest.raises(HwprofError, match="replicas=2 need a GPU each, and there are 1"):
+        launch.for_replicas(spec, PRESENCE.gpus[:1])
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.test_cli import hwprof
+from tests.test_run import run
 from tests.workers import Pass, small, work
 from toolkit.capture import pretrained, venvs
 from toolkit.capture.pretrained import Published, Start, prepare, published
@@ -271,3 +273,19 @@ def test_a_tensor_of_another_shape_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HwprofError, match=r"its conv.weight is \(2, 4, 1, 1\), not \(2, 3, 1, 1\)"):
         start.fitting(tmp_path, found, wanted, {"fc.weight"})
     assert start.fitting(tmp_path, found | {"conv.weight": (2, 3, 1, 1)}, wanted, {"fc.weight"}) == ["conv.weight"]
+
+
+@pytest.mark.e2e
+def test_a_random_start_in_their_place_is_said(tmp_path: Path) -> None:
+    """By the launch's record, the worker's facts and the report."""
+    folder = run(
+        tmp_path / "runs", "model=resnet18", "weights=auto", f"weights_dir={tmp_path}",
+        "task=infer", "passes=time", "infer_batches=1", "infer_repeats=1",
+    )  # fmt: skip
+    why = f"A random start stands in for pretrained weights: {tmp_path} does not hold resnet18-f37072fd.pth."
+    launched = json.loads((folder / "raw" / "launch.json").read_text())
+    assert launched["weights"] == {"asked": "auto", "used": "random", "file": None, "why": why}
+    assert why in launched["runtime"]["fallbacks"]
+    assert json.loads((folder / "raw" / "time" / "facts.json").read_text())["weights"] == "random"
+    shown = hwprof("show", folder.name, "--runs", folder.parent).stdout
+    assert "fallback: A random start stands in for pretrained weights:" in shown

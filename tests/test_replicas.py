@@ -86,7 +86,8 @@ def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
     mine, whole, loss, loss_alone, moved = json.loads(done.stdout)
     assert mine == [[first] for first, _ in whole]
     assert len({digest for halves in whole for digest in halves}) == 2 * spec.steps
-    assert loss == pytest.approx(loss_alone, rel=1e-12)
+    # Its sum is kept in float32.
+    assert loss == pytest.approx(loss_alone, rel=1e-6)
     assert moved < 1e-12
 
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -109,9 +110,10 @@ class _Followers:
                     process.stdin.close()
             if not politely:
                 process.terminate()
+        latest = time.monotonic() + END_WITHIN_S
         for process in self._processes:
             try:
-                process.wait(END_WITHIN_S)
+                process.wait(max(latest - time.monotonic(), 0))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

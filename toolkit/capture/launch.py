@@ -71,7 +71,7 @@ def plan(spec: RunSpec, *, runs: Path, say: Say) -> Plan:
     if device == CPU:
         tf32.check(spec, None)
     check_device(spec, device)
-    gpus = _for_replicas(spec, gpus)
+    gpus = for_replicas(spec, gpus)
     say(device_note)
     check_writable(runs)
     start = pretrained.prepare(spec, say=say)
@@ -215,14 +215,14 @@ def check_model(spec: RunSpec) -> None:
     )
 
 
-def _for_replicas(spec: RunSpec, gpus: tuple[nvml.Gpu, ...]) -> tuple[nvml.Gpu, ...]:
+def for_replicas(spec: RunSpec, gpus: tuple[nvml.Gpu, ...]) -> tuple[nvml.Gpu, ...]:
     """As many as there are replicas, or all where one trains alone; HwprofError where there are fewer."""
     if spec.parallel == ALONE or not gpus:
         return gpus
     if len(gpus) < spec.replicas:
         raise HwprofError(
             f"replicas={spec.replicas} need a GPU each, and there are {len(gpus)}.",
-            remedy=f"Give replicas={len(gpus)}, or device=cpu.",
+            remedy="Give as many replicas as GPUs, or device=cpu.",
         )
     return gpus[: spec.replicas]
 

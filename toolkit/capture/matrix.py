@@ -19,7 +19,9 @@ from toolkit.spec import FIELDS, RunSpec, from_toml, known, model_names, parse, 
 # More would take weeks, and are a slip of the hand.
 MOST_POINTS = 10_000
 # Their own values hold commas, or may.
-NO_AXES = frozenset({"data_dir"} | {name for name, item in FIELDS.items() if isinstance(item.default, tuple)})
+NO_AXES = frozenset(
+    {"data_dir", "weights_dir"} | {name for name, item in FIELDS.items() if isinstance(item.default, tuple)}
+)
 TABLES = ("settings", "matrix")
 # What a point is not measured for, unless it is asked.
 USUAL = {"train": {"passes": "time", "infer_repeats": "0"}, "infer": {"passes": "time"}}

@@ -9,7 +9,8 @@ def sentences(spec: RunSpec) -> Iterator[str]:
     """None of a run from random weights that trains all of one replica."""
     if spec.weights != RANDOM:
         file = "torchvision's file in every framework" if spec.matched else "the zoo's own file"
-        yield f"start: weights={spec.weights}, ImageNet's by {file}; facts.json says what was drawn from the seed"
+        unless = ", unless a fallback is named here" if spec.weights == "auto" else ""
+        yield f"weights={spec.weights}: the start is ImageNet's, {file}{unless}; facts.json says of which tensors"
     if spec.trainable == HEAD:
         norms = "" if spec.matched else ", whose frozen batch norms each framework treats in its own way (facts.json)"
         yield f"trainable=head: the last layer alone is trained{norms}"
