@@ -57,6 +57,17 @@ def test_an_epoch_counts_the_samples_that_it_had(tmp_path: Path) -> None:
     assert training.samples_per_s == 10
 
 
+def test_gpus_that_train_together_have_their_peaks_together(tmp_path: Path) -> None:
+    """In training; requests go to one of them. A last layer that is trained alone adds its own gradients."""
+    changed = {"devices": 2, "head_flops": 10**8}
+    work = Work(**{name: getattr(H200, name) for name in H200.__struct_fields__} | changed)
+    training, inference = found(tmp_path, work)
+    assert training.flops_per_s == 16 * 1.1e9
+    assert training.mfu == pytest.approx(16 * 1.1e9 / (2 * 989.5e12))
+    assert inference.mfu == pytest.approx(4e9 / 989.5e12)
+    assert "bf16 of 2 GPUs" in next(iter(utilisation_lines([training]))).plain
+
+
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [

@@ -2,8 +2,9 @@
 
 By the definition of PaLM (Chowdhery et al. 2022, appendix B): the FLOPs that the model needs, throughput times those of
 one sample, whatever the framework really computed; so nothing that is computed twice counts. Forward and backward are
-three times the forward pass, inference is one. The forward pass's are those of convolutions and matrix products, by the
-description that the worker wrote of what ran.
+three times the forward pass, inference is one; where the last layer alone is trained, it is one and that layer's
+gradients. The forward pass's are those of convolutions and matrix products, by the description that the worker wrote of
+what ran.
 """
 
 import json
@@ -21,8 +22,8 @@ from toolkit.errors import HwprofError
 from toolkit.spec import PASSES
 
 TRAINING, INFERENCE = "training", "inference"
-# Of one sample, in forward passes.
-PASSES_OF = {TRAINING: 3, INFERENCE: 1}
+# Of one sample, in forward passes where all is trained.
+TRAINING_PASSES = 3
 _NAMES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16", "float64": "fp64"}
 
 
@@ -30,9 +31,12 @@ class Work(Struct, frozen=True, kw_only=True):
     """What a run computed, and on what: FLOPs of one sample's forward pass, samples of an epoch, device, precision.
 
     `device` is the name that the framework gave a GPU, else the processor's model; null where neither tells.
+    `head_flops` are those of the last layer where that alone is trained, `devices` how many GPUs train together.
     """
 
     forward_flops: int
+    head_flops: int | None = None
+    devices: int = 1
     epoch_samples: int | None
     on_gpu: bool
     device: str | None
@@ -50,8 +54,8 @@ class _Throughput(NamedTuple):
 class Utilisation(Struct, frozen=True, kw_only=True):
     """Of an epoch's training steps, or of inference at one batch size (`epoch` null), host memory to host memory.
 
-    `sample_flops` are the model's FLOPs for a sample: three forward passes in training, one in inference. `mfu` is null
-    where the device's peak at that precision is not known; `reason` then says so.
+    `sample_flops` are the model's FLOPs for a sample, as `counted` says. `peak_flops_per_s` is that of all `devices`
+    together. `mfu` is null where a device's peak at that precision is not known; `reason` then says so.
     """
 
     pass_name: str
@@ -60,8 +64,10 @@ class Utilisation(Struct, frozen=True, kw_only=True):
     batch: int
     samples_per_s: float
     sample_flops: int
+    counted: str
     flops_per_s: float
     device: str | None
+    devices: int
     precision: str
     peak_flops_per_s: int | None
     peak_source: str | None
@@ -72,15 +78,18 @@ class Utilisation(Struct, frozen=True, kw_only=True):
 def read(folder: Path) -> Work | None:
     """What a run's worker recorded; None where it ended before that, or counts no FLOPs."""
     try:
-        forward_flops = sum(layer.flops for layer in of_run(folder).layers)
+        flops = [layer.flops for layer in of_run(folder).layers]
     except HwprofError:
         return None
     facts = next((found for name in PASSES if (found := _facts(folder / "raw" / name / "facts.json"))), None)
-    if not forward_flops or facts is None:
+    if not any(flops) or facts is None:
         return None
     on_gpu = facts.get("device") == "cuda"
+    head_alone = facts.get("parameters_trained", facts.get("parameters")) != facts.get("parameters")
     return Work(
-        forward_flops=forward_flops,
+        forward_flops=sum(flops),
+        head_flops=[each for each in flops if each][-1] if head_alone else None,
+        devices=(facts.get("replicas") or {}).get("replicas", 1) if on_gpu else 1,
         epoch_samples=facts.get("train_samples"),
         on_gpu=on_gpu,
         device=facts.get("device_name") if on_gpu else facts.get("cpu"),
@@ -108,20 +117,33 @@ def _inference(connection: duckdb.DuckDBPyConnection, work: Work) -> Iterator[Ut
 
 
 def _utilisation(work: Work, found: _Throughput) -> Utilisation:
-    sample_flops = PASSES_OF[found.what] * work.forward_flops
+    sample_flops, counted = _sample_flops(work, found.what)
+    devices = work.devices if found.what == TRAINING else 1
     peak = peak_of(work.device) if work.on_gpu else None
-    most = peak.flops_per_s.get(work.precision) if peak else None
+    one = peak.flops_per_s.get(work.precision) if peak else None
+    most = one * devices if one else None
     return Utilisation(
         **found._asdict(),
         sample_flops=sample_flops,
+        counted=counted,
         flops_per_s=found.samples_per_s * sample_flops,
         device=work.device,
+        devices=devices,
         precision=work.precision,
         peak_flops_per_s=most,
         peak_source=peak.source if peak and most else None,
         mfu=found.samples_per_s * sample_flops / most if most else None,
         reason=None if most else _reason(work, known=peak is not None),
     )
+
+
+def _sample_flops(work: Work, what: str) -> tuple[int, str]:
+    """What the model needs for a sample, and how that is counted."""
+    if what == INFERENCE:
+        return work.forward_flops, "forward"
+    if work.head_flops is None:
+        return TRAINING_PASSES * work.forward_flops, f"{TRAINING_PASSES} × forward"
+    return work.forward_flops + work.head_flops, "forward and the last layer's gradients"
 
 
 def _reason(work: Work, *, known: bool) -> str:

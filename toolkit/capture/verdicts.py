@@ -8,13 +8,13 @@ standard library only.
 
 import hashlib
 import json
-import os
 import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from toolkit.capture import images
+from toolkit.capture.downloads import cache_folder
 from toolkit.capture.files import write_whole
 from toolkit.errors import HwprofError
 from toolkit.spec import RunSpec, resolve, shown
@@ -130,5 +130,4 @@ def _sources() -> list[Path]:
 
 
 def _path(identity: str) -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "hwprof" / "verified" / f"{identity}.json"
+    return cache_folder() / "verified" / f"{identity}.json"

@@ -27,9 +27,10 @@ def flops(count: float) -> str:
 
 
 def _line(entry: Utilisation, where: str) -> Text:
-    passes = "3 × forward" if entry.what == TRAINING else "forward"
-    line = Text.assemble(f"model {flops(entry.flops_per_s)}/s {where} ({flops(entry.sample_flops)} a sample, {passes})")
+    counted = f"{flops(entry.sample_flops)} a sample, {entry.counted}"
+    line = Text.assemble(f"model {flops(entry.flops_per_s)}/s {where} ({counted})")
     if entry.mfu is None or entry.peak_flops_per_s is None:
         return line.append(f" · no MFU: {entry.reason}", "dim")
     line.append(f" · MFU {entry.mfu:.1%}", "bold")
-    return line.append(f" of {flops(entry.peak_flops_per_s)}/s {entry.precision} ({entry.peak_source})")
+    several = f" of {entry.devices} GPUs" if entry.devices > 1 else ""
+    return line.append(f" of {flops(entry.peak_flops_per_s)}/s {entry.precision}{several} ({entry.peak_source})")
