@@ -135,7 +135,7 @@ class TensorFlowWorkload:
 
     def to_device(self, batch: Any) -> Any:
         """Copied to the GPU where that computes: tf.data leaves its batches in host memory, but not replicas'."""
-        if self._device == "cpu" or not all(map(tf.is_tensor, batch)):
+        if self._device == "cpu" or isinstance(batch[0], tf.distribute.DistributedValues):
             return batch
         with tf.device(GPU):
             return tuple(tf.identity(tensor) for tensor in batch)
