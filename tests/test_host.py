@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.drivers import REPO
 from tests.test_analyses import mark, store
 from tests.test_cgroups import V2_FILES, V2_MOUNT, group
 from toolkit.analyses.energy import energies
@@ -172,6 +174,30 @@ def test_a_round_of_readings_is_written_at_once(tmp_path: Path, monkeypatch: pyt
     moments = [one[1] for one in first + pages + second]
     assert moments == sorted(moments)
     assert len(set(moments)) == len(moments)
+
+
+def test_py_spy_without_permission_is_said_and_all_else_is_read(tmp_path: Path) -> None:
+    """The reason is its own; what else the kernel does not let others read of it is said too, and the rest goes on."""
+    sampler = [sys.executable, "-m", "toolkit.capture.sampling", str(tmp_path), "10", "true"]
+    # What root may not trace without the capability is a process that has it; others may not trace root's.
+    without = ["setpriv", "--bounding-set=-sys_ptrace"] if os.geteuid() == 0 else []
+    pid = os.getpid() if without else 1
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*without, *sampler], cwd=REPO, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdin.write(f"{pid}\n")
+        process.stdin.flush()
+        while not any(metric == "rss" for metric, _, _ in readings(tmp_path / "samplers.jsonl")):
+            select.select([], [], [], 0.05)
+        process.stdin.close()
+    lines = [json.loads(line) for line in (tmp_path / "samplers.jsonl").read_text().splitlines()]
+    refused = {line[3]: line[4] for line in lines if line[0] == "unavailable"}
+    assert refused["stacks"].startswith("py-spy failed: ")
+    assert "ermission denied" in refused["stacks"]
+    assert "ermission denied" in refused["disk"]
+    assert process.returncode == 0
 
 
 def test_the_control_group_s_limits_and_use_are_recorded(tmp_path: Path) -> None:

@@ -115,6 +115,22 @@ def test_what_is_no_oftener_than_power_goes_with_a_poll_of_it(driver: Path, tmp_
     assert {later - earlier for earlier, later in pairwise(sorted(polls))} <= {46_875_000, 47 * MS}
 
 
+def test_nothing_is_lost_at_a_hundred_hertz(driver: Path, tmp_path: Path) -> None:
+    """Every poll of a hundredth of an hour is there at its moment, and so is all else.
+
+    `benchmarks/sampler_overhead.py --hour` plays the whole of it, and tells the memory as well.
+    """
+    script = "gpu A\nload 0 100 4000 900\nrepeat 4000\nsensor usage 20 10\nsensor average 20 10\nsensor instant 20 10\n"
+    played = play(driver, tmp_path, script, seconds=36, hz=100)
+    polls, usual = ([at for at, values in readings(played) if one in values] for one in ("power", "temperature"))
+    end = polls[-1]
+    polls = [at for at in polls if at > end - 36 * 1000 * MS]
+    (period,) = {later - earlier for earlier, later in pairwise(polls)}
+    assert period < 10 * MS
+    assert len(polls) == 36 * 1000 * MS // period
+    assert abs(sum(at > end - 36 * 1000 * MS for at in usual) - 3600) <= 1
+
+
 def test_equal_values_in_a_row_do_not_lengthen_the_period() -> None:
     """A gap over an update that changed nothing counts as no period; too few changes tell none."""
     seen = Watch()

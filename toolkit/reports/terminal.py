@@ -153,7 +153,12 @@ def _samples(spec: RunSpec, summary: Summary) -> Table:
 
 
 def _missing(summary: Summary) -> Iterable[Text]:
-    reasons = {f"{entry.source} {entry.metric}: {entry.reason}": None for entry in summary.unavailable}
+    """Each once, with its device where it is of one GPU; and from its moment on, what had been told before."""
+    reasons = dict.fromkeys(
+        f"{entry.source} {f'gpu {entry.device} ' if entry.source == 'nvml' and entry.device else ''}{entry.metric}:"
+        f" {entry.reason}{'' if entry.since_ns is None else ', from a moment of the run on'}"
+        for entry in summary.unavailable
+    )
     if reasons:
         yield Text("Unavailable here: " + "; ".join(reasons), "dim")
 

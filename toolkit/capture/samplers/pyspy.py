@@ -57,10 +57,8 @@ class PySpy:
             self._process.kill()
             self._process.wait()
         if not self._trace.exists():
-            lines = self._log.read_text(errors="replace").strip().splitlines() or [
-                "it wrote nothing and gave no reason"
-            ]
-            self._record.unavailable("pyspy", None, "stacks", f"py-spy failed: {lines[-1]}")
+            reason = _reason(self._log.read_text(errors="replace"))
+            self._record.unavailable("pyspy", None, "stacks", f"py-spy failed: {reason}")
 
 
 def let_others_read() -> None:
@@ -84,9 +82,24 @@ def refusal(timeout_s: float) -> str | None:
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
             return str(error)
-    said = done.stderr.strip().splitlines() or ["it gave no reason"]
-    # After the reason it advises sudo, which is for the caller to say.
-    return said[-1].partition(": Try running")[0] if done.returncode else None
+    return _reason(done.stderr) if done.returncode else None
+
+
+def _reason(said: str) -> str:
+    """py-spy's error and its cause, without the advice of sudo, which is for the caller, and its own code's stack.
+
+    Error: Failed to get process executable name. Check that the process is running.
+    Caused by:
+        0: Permission denied (os error 13)
+    Stack backtrace: …
+    """
+    lines = [line.strip() for line in said.partition("Stack backtrace:")[0].splitlines() if line.strip()]
+    if not lines:
+        return "it gave no reason"
+    place = next((place for place, line in enumerate(lines) if line.startswith("Error:")), len(lines) - 1)
+    error = lines[place].removeprefix("Error:").strip().partition(": Try running")[0]
+    causes = lines[place + 2 :] if "Caused by:" in lines else []
+    return f"{error} ({causes[-1].partition(': ')[2] or causes[-1]})" if causes else error
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def _blocks(folder: Path, spec: RunSpec, summary: Summary) -> Iterator[Block]:
                 f"{printable(one.source)} {words(one.metric)}",
                 one.pass_name or UNKNOWN,
                 printable(one.device or UNKNOWN),
-                printable(one.reason),
+                printable(one.reason) + ("" if one.since_ns is None else ", from a moment of the run on"),
             ]
             for one in summary.unavailable
         ]
