@@ -15,7 +15,7 @@ from toolkit.capture.samplers.process_tree import Process, ProcessTree, Used
 from toolkit.capture.samplers.rapl import Rapl
 
 SLOW_EVERY_S = 1.0
-# The kernel walks all pages of the worker for its proportional memory: that may take this share of the time.
+# The kernel walks all pages of the worker for its proportional memory: that may take this share of a processor.
 MOST_OF_TIME = 1 / 500
 
 
@@ -90,10 +90,9 @@ class HostSampler:
 
     def _sample_pages(self) -> None:
         """Alone: what a round has read does not wait for it to be written."""
-        before = time.monotonic()
+        before = time.thread_time()
         self._ask("pss", self._tree.summed, process_tree.proportional, "B")
-        after = time.monotonic()
-        self._pages_due = after + max((after - before) / MOST_OF_TIME, SLOW_EVERY_S)
+        self._pages_due = time.monotonic() + max((time.thread_time() - before) / MOST_OF_TIME, SLOW_EVERY_S)
         self._write_round()
 
     def _sample_group(self) -> None:
