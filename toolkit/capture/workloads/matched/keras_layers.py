@@ -91,9 +91,11 @@ class Adam(keras.optimizers.Adam):
         first, second = self._momentums[index], self._velocities[index]
         step = ops.cast(self.iterations + 1, variable.dtype)
         gradient = ops.cast(gradient, variable.dtype)
-        self.assign(first, self.beta_1 * first + (1 - self.beta_1) * gradient)
-        self.assign(second, self.beta_2 * second + (1 - self.beta_2) * ops.square(gradient))
+        self.assign_add(first, (1 - self.beta_1) * (gradient - first))
+        self.assign_add(second, (1 - self.beta_2) * (ops.square(gradient) - second))
         # 1 - beta ** step, without the digits that float32 would lose.
         unbias_first, unbias_second = (-ops.expm1(step * math.log(beta)) for beta in (self.beta_1, self.beta_2))
-        size = ops.cast(learning_rate, variable.dtype) / unbias_first
-        self.assign_sub(variable, size * first / (ops.sqrt(second / unbias_second) + self.epsilon))
+        # sqrt(second / unbias) + epsilon, times sqrt(unbias): that corrects the bias in numbers, not in whole tensors.
+        root = ops.sqrt(unbias_second)
+        size = ops.cast(learning_rate, variable.dtype) * root / unbias_first
+        self.assign_sub(variable, size * first / (ops.sqrt(second) + self.epsilon * root))
