@@ -1,8 +1,9 @@
 """Steps of the matched VGG-16 and of keras.applications' own, in turn, in one process of TensorFlow's environment.
 
-Arguments: batch, steps, image size, optimizer. Prints two lists of [wall ns, processor ns], a pair of steps each; the
-first of a pair is drawn. Same classes, threads, compile mode, loss of logits and optimizer constants; dropout is off,
-for Keras's has none. Below 224 pixels the two are not the same: torchvision pools to 7x7, Keras does not.
+Arguments: batch, pairs of steps, image size, optimizer. Prints the ratio of each pair, matched over keras.applications,
+of wall time and of processor time, as two lists. Which of a pair comes first is drawn. Same classes, threads, compile
+mode, loss of logits and optimizer constants; dropout is off, for Keras's has none. Below 224 pixels the two are not the
+same: torchvision pools to 7x7, Keras does not.
 """
 
 import json
@@ -18,8 +19,9 @@ from toolkit.capture.workloads.matched import keras_layers, keras_weights
 from toolkit.spec import RunSpec, check
 
 WARM_UP = 2
+MATCHED, OWN = "matched", "keras.applications"
 
-batch, steps, image_size = (int(argument) for argument in sys.argv[1:4])
+batch, pairs, image_size = (int(argument) for argument in sys.argv[1:4])
 spec = check(
     RunSpec(
         framework="tf",
@@ -27,7 +29,7 @@ spec = check(
         loop="custom",
         threads=1,
         batch=batch,
-        steps=steps,
+        steps=pairs,
         image_size=image_size,
         optimizer=sys.argv[4],
     )
@@ -51,19 +53,29 @@ class Own(tensorflow.TensorFlowWorkload):
         self._optimizer.build(self.model.trainable_variables)
 
 
-matched = tensorflow.build(spec, "cpu")
-keras_weights.drop_nothing(matched.model)
-workloads = {"matched": matched, "keras.applications": Own()}
+def matched() -> tensorflow.TensorFlowWorkload:
+    """The workload as runs have it, without dropout."""
+    workload = tensorflow.build(spec, "cpu")
+    keras_weights.drop_nothing(workload.model)
+    return workload
+
+
+def taken_ns(workload: tensorflow.TensorFlowWorkload) -> tuple[int, int]:
+    """Wall and processor time of one step."""
+    wall_ns, processor_ns = time.perf_counter_ns(), time.process_time_ns()
+    workload.train_step(fixed)
+    return time.perf_counter_ns() - wall_ns, time.process_time_ns() - processor_ns
+
+
+workloads = {MATCHED: matched(), OWN: Own()}
 counts = {name: each.model.count_params() for name, each in workloads.items()}
 if len(set(counts.values())) > 1:
     sys.exit(f"not the same architecture: {counts} parameters")
-fixed = next(iter(matched.train_batches(1)))
-measured: dict[str, list[tuple[int, int]]] = {name: [] for name in workloads}
-for number in range(steps + WARM_UP):
-    for name in random.sample(list(workloads), 2):
-        wall_ns, processor_ns = time.perf_counter_ns(), time.process_time_ns()
-        workloads[name].train_step(fixed)
-        taken = (time.perf_counter_ns() - wall_ns, time.process_time_ns() - processor_ns)
-        if number >= WARM_UP:
-            measured[name].append(taken)
-print(json.dumps(measured))
+fixed = next(iter(workloads[MATCHED].train_batches(1)))
+ratios: tuple[list[float], list[float]] = ([], [])
+for number in range(WARM_UP + pairs):
+    taken = {name: taken_ns(workloads[name]) for name in random.sample(list(workloads), 2)}
+    if number >= WARM_UP:
+        for ratio, one, other in zip(ratios, taken[MATCHED], taken[OWN], strict=True):
+            ratio.append(one / other)
+print(json.dumps(ratios))

@@ -1,11 +1,11 @@
 """What the samplers cost: steps of a real training loop with each, with both, with none; their share of a core; memory.
 
-One training process, beside which samplers are stopped (SIGSTOP) and continued (SIGCONT) at the edges of blocks of a
-second. Two blocks are a pair: each sampler runs in one of them, drawn for itself, so that what a pair compares lies a
-second apart, and all else that the machine does meanwhile falls on both alike. A block tells the mean step, without the
-first tenth of a second, in which a sampler that was continued catches up; a pair the ratio of its blocks, to a sampler
-or, where they ran in the same block, to both. Printed is the median over pairs with its interval. A dummy process that
-does nothing is stopped and continued alike: its interval shows what the method makes of no cost at all.
+One training process, beside which samplers are stopped (SIGSTOP) and continued (SIGCONT) at the edges of blocks of less
+than half a second. Two blocks are a pair, in one of which, drawn, samplers run: most often both, else one of them. So
+what a pair compares lies less than a second apart, and all else that the machine does meanwhile falls on both alike. A
+block tells the mean step, without the first twentieth of a second, in which a sampler that was continued catches up; a
+pair the ratio of its blocks. Printed is the centre over pairs, with its interval. A dummy process that does nothing is
+stopped and continued alike, drawn for itself: its interval shows what the method makes of no cost at all.
 
 A stopped process is as good as none, for step times: it is given no processor, takes no lock, and wakes for nothing;
 its memory stays and is told apart. Share of a core and memory are of the minute before, in which none is stopped.
@@ -34,7 +34,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -42,8 +42,8 @@ from typing import NamedTuple
 import click
 import psutil
 
+from benchmarks.ratios import Known, of_pairs
 from tests import drivers
-from toolkit.analyses.statistics import median_interval
 from toolkit.capture import venvs
 from toolkit.capture.samplers import nvml
 from toolkit.spec import FIELDS, resolve
@@ -55,11 +55,15 @@ HZ = str(FIELDS["sample_hz"].default)
 MIB = 1 << 20
 # Power that is never the same twice in a row, so that the sampler finds its period as it does on a GPU.
 NOISY = "gpu NVIDIA H200\nload 0 100 3170 600 7130 90\nrepeat 7130\n"
-BLOCK_S, SETTLE_S, LEAST_STEPS = 1.0, 0.1, 5
+BLOCK_S, SETTLE_S, LEAST_STEPS, LEAST_PAIRS = 0.4, 0.05, 5, 10
 COST_S = 60
+# At the default rates: of a step's time, of one core, MiB.
+STEP_TARGET, CORE_TARGET, MEMORY_TARGET = 0.01, 0.02, 60
 # More than it ever takes: it is ended once all pairs are there.
 STEPS = 100_000
 SAMPLERS, DUMMY, PYSPY = ("host", "gpu"), "a dummy", "py-spy"
+# What a pair is of, one of these: the claim is of both together.
+ARMS = (*[frozenset(SAMPLERS)] * 4, *(frozenset([name]) for name in SAMPLERS))
 
 
 class Block(NamedTuple):
@@ -84,7 +88,7 @@ class Cost(NamedTuple):
 @click.command
 @click.option("--framework", type=click.Choice(["torch", "tf"]), default="torch", show_default=True)
 @click.option("--model", default="cifar_cnn", show_default=True)
-@click.option("--pairs", default=200, show_default=True, help="Pairs of blocks, of two seconds each.")
+@click.option("--pairs", default=450, show_default=True, help="Pairs of blocks, of less than a second each.")
 @click.option("--pyspy", is_flag=True, help="py-spy instead.")
 @click.option("--hour", is_flag=True, help="Play an hour at 100 Hz instead.")
 def main(framework: str, model: str, pairs: int, *, pyspy: bool, hour: bool) -> None:
@@ -103,16 +107,26 @@ def main(framework: str, model: str, pairs: int, *, pyspy: bool, hour: bool) -> 
         (Path(name) / "spec.json").write_text(resolve(None, asked, profiles=ROOT / "profiles").as_json())
         costs, told = _run(python, Path(name), driver, pairs, pyspy=pyspy)
         steps = _steps(Path(name))
-    for names in [[PYSPY]] if pyspy else [[each] for each in SAMPLERS] + [list(SAMPLERS)]:
-        click.echo(f"{framework} {model}: {_said(names, told, steps)}")
-    click.echo(f"{framework} {model}: {_said([DUMMY], told, steps)}")
+    for arm in dict.fromkeys([frozenset([PYSPY])] if pyspy else [*ARMS[::-1]]):
+        click.echo(
+            f"{framework} {model}: steps with {' and '.join(sorted(arm))} / without = {_known(arm, told, steps)}"
+        )
+    click.echo(f"{framework} {model}: steps with {DUMMY} / without = {_known(frozenset([DUMMY]), told, steps)}")
     for sampler, cost in costs.items():
         click.echo(
             f"{sampler}: {cost.core:.2%} of a core, {cost.rss:.1f} MiB resident, {cost.pss:.1f} MiB proportional"
         )
     if not pyspy:
-        core, rss = (sum(getattr(cost, field) for cost in costs.values()) for field in ("core", "rss"))
-        click.echo(f"together: {core:.2%} of a core (target 2 %), {rss:.1f} MiB resident (target 60)")
+        for line in _verdicts(_known(frozenset(SAMPLERS), told, steps), costs.values()):
+            click.echo(line)
+
+
+def _verdicts(step: Known, costs: Iterable[Cost]) -> Iterator[str]:
+    """One line a target, of both samplers together."""
+    core, rss = (sum(figure) for figure in list(zip(*costs, strict=True))[:2])
+    yield f"target, step time within {STEP_TARGET:.0%}: {step.verdict(STEP_TARGET)}"
+    yield f"target, under {CORE_TARGET:.0%} of a core: {'met' if core < CORE_TARGET else 'missed'}, {core:.2%}"
+    yield f"target, under {MEMORY_TARGET} MiB resident: {'met' if rss < MEMORY_TARGET else 'missed'}, {rss:.1f} MiB"
 
 
 def _driver(folder: Path) -> Path | None:
@@ -172,9 +186,16 @@ def _pairs(worker: "subprocess.Popen[bytes]", processes: dict[str, psutil.Proces
     for _ in range(count):
         if worker.poll() is not None:
             break
-        first = frozenset(name for name in processes if random.getrandbits(1))
-        yield _block(processes, first), _block(processes, processes.keys() - first)
+        first, second = drawn([frozenset([PYSPY])] if PYSPY in processes else ARMS)
+        yield _block(processes, first), _block(processes, second)
     _block(processes, processes.keys())
+
+
+def drawn(arms: Sequence[frozenset[str]]) -> tuple[frozenset[str], frozenset[str]]:
+    """What runs in the blocks of a pair: one of the arms in one of them, the dummy in either."""
+    (arm,) = random.sample(arms, 1)
+    first, second = random.sample([arm, frozenset()], 2)
+    return (first | {DUMMY}, second) if random.getrandbits(1) else (first, second | {DUMMY})
 
 
 def _block(processes: dict[str, psutil.Process], running: Iterable[str]) -> Block:
@@ -226,21 +247,20 @@ def _steps(folder: Path) -> list[tuple[int, int]]:
     return sorted((line[7], line[8]) for line in map(json.loads, lines) if line[0] == "mark" and line[3] == "step")
 
 
-def _said(names: list[str], pairs: list[Pair], steps: list[tuple[int, int]]) -> str:
-    """The ratio of step times in blocks with all of `names` to those, in the same pair, with none of them."""
-    logs = list(_log_ratios(frozenset(names), pairs, steps))
-    found = median_interval(logs)
-    if found.low is None or found.high is None:
+def _known(names: frozenset[str], pairs: list[Pair], steps: list[tuple[int, int]]) -> Known:
+    """The ratio of step times in blocks with `names` to those, in the same pair, with none of them."""
+    logs = list(_log_ratios(names, pairs, steps))
+    if len(logs) < LEAST_PAIRS:
         raise click.ClickException(f"{len(logs)} pairs have {LEAST_STEPS} steps in both blocks: too few to tell.")
-    ratio, low, high = map(math.exp, (found.estimate, found.low, found.high))
-    within = f"95 % interval {low:.4f} to {high:.4f}, {len(logs)} pairs"
-    return f"steps with {' and '.join(names)} / without = {ratio:.4f} ({within})"
+    return of_pairs(logs)
 
 
 def _log_ratios(names: frozenset[str], pairs: list[Pair], steps: list[tuple[int, int]]) -> Iterator[float]:
+    """Of the pairs in one block of which `names` ran, and nothing else but the dummy; of the dummy, of all pairs."""
+    among = frozenset([DUMMY]) if names == {DUMMY} else frozenset([*SAMPLERS, PYSPY])
     for first, second in pairs:
         for with_them, without in ((first, second), (second, first)):
-            if names <= with_them.running:
+            if with_them.running & among == names:
                 means = _mean_step_ns(with_them, steps), _mean_step_ns(without, steps)
                 if means[0] and means[1]:
                     yield math.log(means[0] / means[1])
