@@ -107,15 +107,15 @@ def main(framework: str, model: str, pairs: int, *, pyspy: bool, hour: bool) -> 
         (Path(name) / "spec.json").write_text(resolve(None, asked, profiles=ROOT / "profiles").as_json())
         costs, told = _run(python, Path(name), driver, pairs, pyspy=pyspy)
         steps = _steps(Path(name))
+    for sampler, cost in costs.items():
+        click.echo(
+            f"{sampler}: {cost.core:.2%} of a core, {cost.rss:.1f} MiB resident, {cost.pss:.1f} MiB proportional"
+        )
     for arm in dict.fromkeys([frozenset([PYSPY])] if pyspy else [*ARMS[::-1]]):
         click.echo(
             f"{framework} {model}: steps with {' and '.join(sorted(arm))} / without = {_known(arm, told, steps)}"
         )
     click.echo(f"{framework} {model}: steps with {DUMMY} / without = {_known(frozenset([DUMMY]), told, steps)}")
-    for sampler, cost in costs.items():
-        click.echo(
-            f"{sampler}: {cost.core:.2%} of a core, {cost.rss:.1f} MiB resident, {cost.pss:.1f} MiB proportional"
-        )
     if not pyspy:
         for line in _verdicts(_known(frozenset(SAMPLERS), told, steps), costs.values()):
             click.echo(line)

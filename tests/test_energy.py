@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -21,11 +22,13 @@ from toolkit.analyses.category_energy import category_energies
 from toolkit.analyses.efficiency import efficiencies
 from toolkit.analyses.energy import Energy, energies
 from toolkit.analyses.power_sensors import sensor_of
-from toolkit.analyses.summary import summarise
+from toolkit.analyses.summary import Summary, summarise
 from toolkit.ingest import records
 from toolkit.ingest.store import StoreWriter, connect
 from toolkit.reports import summary_json
 from toolkit.reports.energy import energy_sections
+from toolkit.reports.html.content import Figure, Note, Table, Told
+from toolkit.reports.html.energy import section
 
 MS = 1_000_000
 EPOCH_NS = 1_700_000_000_000_000_000
@@ -190,6 +193,32 @@ def test_images_per_joule_are_of_the_gpus_that_the_run_was_given(driver: Path, t
     idle = {(entry.device, entry.metric): entry.mean_mw for entry in summary.idle_power}
     assert idle["0", "power_instant"] == 400_000
     assert {entry.kind for entry in summary.energy} == {"run", "epoch", "training"}
+    assert_page_tells(summary)
+
+
+def assert_page_tells(summary: Summary) -> None:
+    """Windows with a figure, the others by number and reason; what bounds hold; idle power; images a joule."""
+    nothing = msgspec.structs.replace(
+        summary.energy[0], counter_mj=None, integral_mj=None, counter_reason="told by none", pass_name="profile"
+    )
+    summary = msgspec.structs.replace(summary, energy=[nothing, *summary.energy])
+    page = section(summary, Told(summary))
+    assert page is not None
+    windows, missing, idle, efficiency = page.blocks
+    assert isinstance(windows, Table)
+    assert isinstance(missing, Note)
+    assert isinstance(idle, Table)
+    assert isinstance(efficiency, Table)
+    assert [str(row[0]) for row in windows.rows] == [
+        f"time pass, GPU {device}: {what}" for device in "01" for what in ("run", "epoch 1", "training 1")
+    ]
+    assert windows.note is not None
+    assert "the sensor itself ±" in windows.note
+    assert missing.text == "1 windows without a figure: told by none ×1"
+    mean = next(row[2] for row in idle.rows if row[0] == "time pass, GPU 0: power instant")
+    assert isinstance(mean, Figure)
+    assert mean.text == "400.0"
+    assert "images/J" in efficiency.headers
 
 
 def test_single_steps_are_listed_where_a_sensor_resolves_them(driver: Path, tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ def energy_sections(summary: Summary, pass_name: str) -> Iterable[RenderableType
     told = [entry for entry in entries if entry.told]
     if told:
         yield _table(told, pass_name)
-    yield from _without_figure([entry for entry in entries if not entry.told])
+    if missing := without_figure([entry for entry in entries if not entry.told]):
+        yield Text(missing, "dim")
     yield from map(_efficiency, (entry for entry in summary.efficiency if entry.pass_name == pass_name))
     categories = [entry for entry in summary.category_energy if entry.pass_name == pass_name]
     if categories:
@@ -52,7 +53,7 @@ def _table(entries: list[Energy], pass_name: str) -> Table:
             UNKNOWN if entry.disagreement is None else f"{entry.disagreement:+.1%}",
             entry.metric or UNKNOWN,
         )
-    found.note = _note(entries)
+    found.note = bounds(entries)
     return found
 
 
@@ -73,7 +74,7 @@ def _window(entry: Energy) -> str:
     return f"{device} {name}{epoch}"
 
 
-def _note(entries: list[Energy]) -> str:
+def bounds(entries: list[Energy]) -> str:
     """What the bounds hold, and what they do not."""
     words = ["± holds what lies between values and at the ends; NVIDIA states no accuracy of the counter"]
     for entry in {entry.metric: entry for entry in entries if entry.metric}.values():
@@ -82,11 +83,12 @@ def _note(entries: list[Energy]) -> str:
     return "; ".join(words) + "."
 
 
-def _without_figure(entries: list[Energy]) -> Iterable[Text]:
+def without_figure(entries: list[Energy]) -> str | None:
+    """How many windows there are no figures of, and the most frequent reasons; None where there are none."""
     reasons = Counter(entry.counter_reason if entry.integral_mj is None else entry.integral_reason for entry in entries)
-    if reasons:
-        common = reasons.most_common(SHOWN_REASONS)
-        yield Text(f"{len(entries)} windows without a figure: " + "; ".join(f"{why} ×{n}" for why, n in common), "dim")
+    common = reasons.most_common(SHOWN_REASONS)
+    told = "; ".join(f"{why} ×{n}" for why, n in common)
+    return f"{len(entries)} windows without a figure: {told}" if reasons else None
 
 
 def _efficiency(entry: Efficiency) -> Text:

@@ -1,11 +1,12 @@
-"""Power and energy: by counter and by integral, each with its bound; images a joule; throttling."""
+"""Power and energy: by counter and by integral, each with its bound; idle before; images a joule; throttling."""
 
 from collections.abc import Iterator
 
 from toolkit.analyses.energy import Energy
 from toolkit.analyses.summary import Summary
 from toolkit.errors import printable
-from toolkit.reports.html.content import Block, Cell, Section, Share, Table, Told, words
+from toolkit.reports.energy import bounds, without_figure
+from toolkit.reports.html.content import Block, Cell, Note, Section, Share, Table, Told, words
 
 KINDS = ("run", "stage", "epoch", "training")
 
@@ -17,9 +18,15 @@ def section(summary: Summary, told: Told) -> Section | None:
 
 
 def _blocks(summary: Summary, told: Told) -> Iterator[Block]:
-    shown = [place for place, one in enumerate(summary.energy) if one.kind in KINDS]
-    if shown:
+    windows = [(place, one) for place, one in enumerate(summary.energy) if one.kind in KINDS]
+    # The unprofiled pass first, and a run before its parts.
+    windows.sort(key=lambda each: (each[1].pass_name != "time", each[1].device, KINDS.index(each[1].kind)))
+    if shown := [place for place, one in windows if one.told]:
         yield _energies(shown, summary, told)
+    if missing := without_figure([one for _, one in windows if not one.told]):
+        yield Note(missing)
+    if summary.idle_power:
+        yield _idle(summary, told)
     if summary.efficiency:
         yield _efficiency(summary, told)
     if summary.category_energy:
@@ -39,7 +46,20 @@ def _energies(shown: list[int], summary: Summary, told: Told) -> Table:
         both = "there are not both" if one.disagreement is None else None
         rows.append([_window(one), *figures, told("share", "energy", place, "disagreement", why=both)])
     headers = ["window", "ms", "counter, J", "± bound, J", "integral, J", "± bound, J", "disagreement"]
-    return Table("Energy by window", headers, rows)
+    return Table("Energy by window", headers, rows, note=bounds([summary.energy[place] for place in shown]))
+
+
+def _idle(summary: Summary, told: Told) -> Table:
+    rows: list[list[Cell]] = [
+        [
+            f"{one.pass_name} pass, GPU {printable(one.device)}: {words(one.metric)}",
+            told("count", "idle_power", place, "readings"),
+            *(told("watts", "idle_power", place, name) for name in ("mean_mw", "least_mw", "most_mw")),
+        ]
+        for place, one in sorted(enumerate(summary.idle_power), key=lambda each: each[1].pass_name != "time")
+    ]
+    headers = ["sensor", "readings", "mean, W", "least, W", "most, W"]
+    return Table("Idle before the worker started, in no figure taken off", headers, rows)
 
 
 def _window(one: Energy) -> str:
