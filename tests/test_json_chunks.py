@@ -14,7 +14,8 @@ from msgspec import Raw
 
 from tests.kineto_traces import NASTY
 from toolkit.errors import HwprofError
-from toolkit.ingest.columns import LATEST_NS, ns_of_us, repeating
+from toolkit.ingest.coded import coded
+from toolkit.ingest.columns import LATEST_NS, ns_of_us
 from toolkit.ingest.json_chunks import EventArray
 
 JSON = st.recursive(
@@ -87,5 +88,5 @@ def test_repeating_texts_become_a_column(texts: list[str]) -> None:
         asked.append(value)
         return value or None
 
-    assert repeating(texts, text).to_pylist() == [value or None for value in texts]
+    assert coded(texts, text).texts().to_pylist() == [value or None for value in texts]
     assert sorted(asked) == sorted(set(texts))

@@ -29,7 +29,7 @@ from tests.kineto_traces import (
 from tests.stores import PASS, TRACE, read, rows, warned
 from tests.test_device_time import EXPECTED, SHARED, imported, needs_traces
 from toolkit.analyses.device_time import device_time
-from toolkit.ingest import inflate, json_chunks, kineto, kineto_names
+from toolkit.ingest import inflate, json_chunks, kineto, kineto_groups
 from toolkit.ingest.columns import LATEST_NS, LONGEST_NS
 
 
@@ -72,11 +72,10 @@ def test_a_trace_of_2020_becomes_the_same_rows(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("most", [0, 2, 1 << 15])
-def test_any_number_of_names_is_read(most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names keep what they are, and what they say, where the numbering of them begins anew."""
-    monkeypatch.setattr(kineto_names, "MOST_NAMES", most)
+def test_any_number_of_names_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names keep what they are, and what they say, whatever pieces and row groups they fall into."""
     monkeypatch.setattr(json_chunks, "PIECE_BYTES", 1_000)
+    monkeypatch.setattr(kineto_groups, "GROUP_ROWS", 50)
     names = [f"{word}_{number % 7}" for number in range(40) for word in ("sgemm", "max_pool", "softmax")]
     kernels = [KERNEL | {"name": name, "ts": 10 + number} for number, name in enumerate(names)]
     connection = read(write(tmp_path, {"traceEvents": kernels}))

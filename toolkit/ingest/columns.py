@@ -1,6 +1,7 @@
 """Lists of decoded values to columns: exact nanoseconds from decimal text, and repeating texts by their numbers."""
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import suppress
 from decimal import Decimal, InvalidOperation, localcontext
 from typing import Any, Generic, TypeVar
 
@@ -21,6 +22,9 @@ _TOO_LARGE = "beyond any time"
 _NO_NUMBER = "no number"
 _SEPARATOR = b","
 _NOT_ASKED = -1
+# Of an integer that an event does not tell, until it becomes NULL in a column of the store.
+UNTOLD = -(2**63)
+_LATEST_US = LATEST_NS // NS_PER_US
 # Digits to the left are far more than int64 takes; one decimal place beyond the nanosecond is an error, not rounded.
 _THOUSANDTHS = pa.decimal128(28, 3)
 
@@ -29,21 +33,28 @@ Codes = npt.NDArray[np.int32]
 V = TypeVar("V", bound=Hashable)
 
 
+def integers(values: Sequence[int | None]) -> Ns:
+    """Integers; UNTOLD for None."""
+    try:
+        return np.fromiter(values, np.int64)
+    except TypeError:
+        return np.fromiter((UNTOLD if value is None else value for value in values), np.int64)
+
+
 def ns_of_us(times: Sequence[int | Raw]) -> tuple[Ns, npt.NDArray[np.bool_]]:
     """Microseconds, integers or decimal text, to nanoseconds (half to even), and which are times; the others are 0.
 
     No time: what is no number, and what lies outside of ±LATEST_NS. Equal to `clock.us_to_ns` on each.
     """
-    try:
-        ns = _whole(times)
-    except (OverflowError, pa.ArrowInvalid):
-        return _of_texts([time if isinstance(time, Raw) else Raw(str(time).encode()) for time in times])
-    return ns, np.ones(len(ns), dtype=bool)
+    if Raw not in map(type, times):
+        with suppress(OverflowError):
+            return _of_whole(np.fromiter(times, np.int64))
+    return _of_texts([time if isinstance(time, Raw) else Raw(str(time).encode()) for time in times])
 
 
-def _whole(times: Sequence[Any]) -> Ns:
-    """Integers, of which none is beyond any time. Raises ArrowInvalid or OverflowError where one is none."""
-    return _checked(pa.array(times, pa.int64()), LATEST_NS // NS_PER_US) * NS_PER_US
+def _of_whole(us: Ns) -> tuple[Ns, npt.NDArray[np.bool_]]:
+    known = (us >= -_LATEST_US) & (us <= _LATEST_US)
+    return np.where(known, us, 0) * NS_PER_US, known
 
 
 def _of_texts(texts: Sequence[Raw]) -> tuple[Ns, npt.NDArray[np.bool_]]:
@@ -154,13 +165,6 @@ class Answers(Generic[V]):
             self._known[number] = self._rule(self._numbering.distinct[number])
         answers: npt.NDArray[np.int8] = self._known[numbers]
         return answers
-
-
-def repeating(values: Iterable[V], text: Callable[[V], str | None]) -> pa.DictionaryArray:
-    """`text` of each value as a column, called once for each distinct one."""
-    numbering = Numbering[V]()
-    numbers = numbering.of(values)
-    return numbered_texts(numbers, [text(value) for value in numbering.distinct])
 
 
 def numbered_texts(numbers: npt.NDArray[Any], texts: Sequence[str | None]) -> pa.DictionaryArray:

@@ -4,11 +4,15 @@ Memory stays bounded, and the elements go through a decoder at its full speed: a
 end, put in brackets and decoded as an array of its own. Decoding proves the cut. The first piece begins where an
 element begins; if `[piece]` is valid JSON, it is a whole number of elements and ends outside of strings and brackets;
 so the next piece begins where an element begins. Where a guessed cut fails, a scanner finds the true end, slowly.
+Pieces may be cut, and their decoding begun, before the one in front is known to be right: if not, they are cut anew.
 """
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -23,11 +27,45 @@ T = TypeVar("T")
 PIECE_BYTES = 1 << 20
 REPAIR = "Export it again from the profiler: it was cut off or edited, or it is no trace."
 
+# How many pieces may be begun before the one in front is known.
+MOST_BEGUN = 8
+
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def at_once(decode: Callable[[bytes], T], piece: bytes) -> Future[T]:
+    """What `decode_tolerantly` makes of a piece, known already."""
+    future: Future[T] = Future()
+    try:
+        future.set_result(decode_tolerantly(decode, piece))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        future.set_exception(error)
+    return future
+
+
+def decode_tolerantly(decode: Callable[[bytes], T], piece: bytes) -> T:
+    """What `decode` makes of a piece, in which NaN and infinities count as null."""
+    try:
+        return decode(piece)
+    except msgspec.DecodeError:
+        repaired = json_text.without_nan(piece)
+        if repaired == piece:
+            raise
+        return decode(repaired)
+
+
+class _Begun(NamedTuple, Generic[T]):
+    """A piece from the byte `offset` of the document on, in brackets, and what becomes of it."""
+
+    text: bytes
+    offset: int
+    result: Future[T]
 
 
 class EventArray(Generic[T]):
     """Iterates over `decode(b"[...]")` of every piece; then `metadata` holds the document's other members.
+
+    Where `begin` is given, pieces go there first, to be known later: it may have another process decode them.
 
     `decode` raises msgspec.DecodeError where its argument is not valid JSON. NaN and infinities, which are not JSON but
     which some writers write, are given to it as null. What is otherwise not JSON, and an element or nesting over the
@@ -36,11 +74,18 @@ class EventArray(Generic[T]):
     """
 
     def __init__(
-        self, path: Path, blocks: Iterator[bytes], decode: Callable[[bytes], T], reading: Reading = WHOLE
+        self,
+        path: Path,
+        blocks: Iterator[bytes],
+        decode: Callable[[bytes], T],
+        reading: Reading = WHOLE,
+        begin: Callable[[bytes], Future[T]] | None = None,
     ) -> None:
         self._path = path
         self._blocks = blocks
         self._decode = decode
+        self._begin = begin or partial(at_once, decode)
+        self._most_begun = MOST_BEGUN if begin else 1
         self._reading = reading
         self._event_bytes, self._member_bytes, self._deepest = (
             limit.value() for limit in (EVENT_BYTES, MEMBER_BYTES, NESTING)
@@ -49,6 +94,8 @@ class EventArray(Generic[T]):
         self._more = True
         # What of the document is in memory, the byte that it begins with, and where in it the next element does.
         self._text, self._offset, self._at = b"", 0, 0
+        # Whether the next element must be found by the scanner.
+        self._misled = False
         self.whole = True
         self.metadata: dict[str, Any] = {}
 
@@ -82,55 +129,65 @@ class EventArray(Generic[T]):
     def _pieces(self) -> Iterator[T]:
         closed, first = False, True
         border = json_text.border(self._text[self._at :])
+        begun: deque[_Begun[T]] = deque()
         while not closed:
-            if len(self._text) - self._at < PIECE_BYTES:
-                self._drop_read()
-                self._text += self._next_block()
-            value, end = self._next_piece(border)
-            closed = self._text[end : end + 1] == b"]"
-            if json_text.skip_blank(self._text, self._at) == end and not (first and closed):
-                raise _BrokenError("an element is missing beside a comma")
+            while len(begun) < self._most_begun and (piece := self._guessed(border)):
+                begun.append(piece)
+            if begun:
+                try:
+                    value = begun[0].result.result()
+                    begun.popleft()
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                    self._go_back(begun)
+                    begun.clear()
+                    continue
+            else:
+                value, end = self._next_piece()
+                closed = self._text[end : end + 1] == b"]"
+                if json_text.skip_blank(self._text, self._at) == end and not (first and closed):
+                    raise _BrokenError("an element is missing beside a comma")
+                self._at = end + 1
             first = False
-            self._at = end + 1
             yield value
 
-    def _next_piece(self, border: bytes) -> tuple[T, int]:
+    def _guessed(self, border: bytes) -> _Begun[T] | None:
+        """The next piece, cut where an element seems to end; None where none does, or such a cut was wrong here."""
+        if self._misled:
+            return None
+        if len(self._text) - self._at < PIECE_BYTES:
+            self._drop_read()
+            self._text += self._next_block()
+        guess = self._text.rfind(border, self._at, self._at + PIECE_BYTES)
+        if guess < 0:
+            return None
+        end = guess + border.index(b",")
+        text, offset = json_text.as_array(self._text, self._at, end), self._offset + self._at
+        self._at = end + 1
+        return _Begun(text, offset, self._begin(text))
+
+    def _go_back(self, begun: Iterable[_Begun[T]]) -> None:
+        """Takes back pieces whose first was cut in a wrong place, or is no JSON."""
+        self._offset = next(iter(begun)).offset
+        self._text = b",".join([*(piece.text[1:-1] for piece in begun), self._text[self._at :]])
+        self._at, self._misled = 0, True
+
+    def _next_piece(self) -> tuple[T, int]:
+        """The next elements, as many as are in memory, and where the comma or bracket behind them stands."""
+        self._misled = False
         try:
-            while (found := self._piece(self._text, self._at, border)) is None:
+            while (end := json_text.elements_end(self._text, self._at, self._deepest)) is None:
                 self._drop_read()
                 self._text = self._grow(self._text, EVENT_BYTES, self._event_bytes)
+            return self._decoded(self._text, self._at, end), end
+        except msgspec.DecodeError as error:
+            raise _BrokenError(str(error)) from error
         except RecursionError as error:
             raise _BrokenError(self._too_deep()) from error
         except UnicodeDecodeError as error:
             raise _BrokenError("a text in it is not UTF-8") from error
-        return found
-
-    def _piece(self, text: bytes, at: int, border: bytes) -> tuple[T, int] | None:
-        """The elements from `at` on, decoded, and where the comma or bracket behind them stands; None if cut off."""
-        guess = text.rfind(border, at, at + PIECE_BYTES)
-        if guess >= 0:
-            end = guess + border.index(b",")
-            try:
-                return self._decoded(text, at, end), end
-            except msgspec.DecodeError:
-                pass  # the cut is wrong, or the text is: the scanner tells which
-        true_end = json_text.elements_end(text, at, self._deepest)
-        if true_end is None:
-            return None
-        try:
-            return self._decoded(text, at, true_end), true_end
-        except msgspec.DecodeError as error:
-            raise _BrokenError(str(error)) from error
 
     def _decoded(self, text: bytes, at: int, end: int) -> T:
-        piece = json_text.as_array(text, at, end)
-        try:
-            return self._decode(piece)
-        except msgspec.DecodeError:
-            repaired = json_text.without_nan(piece)
-            if repaired == piece:
-                raise
-            return self._decode(repaired)
+        return decode_tolerantly(self._decode, json_text.as_array(text, at, end))
 
     def _members(self) -> dict[str, Any]:
         """Everything of the document but the array, whose elements are already gone."""

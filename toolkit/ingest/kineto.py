@@ -16,12 +16,13 @@ import numpy as np
 from msgspec import structs
 
 from toolkit.errors import HwprofError
-from toolkit.ingest import heap, kineto_trust
-from toolkit.ingest.columns import LATEST_NS, numbered_texts
+from toolkit.ingest import heap, kineto_helper, kineto_trust
+from toolkit.ingest.columns import LATEST_NS
 from toolkit.ingest.inflate import ahead, blocks, head
 from toolkit.ingest.json_chunks import EventArray
+from toolkit.ingest.kineto_groups import RowGroups
 from toolkit.ingest.kineto_pieces import NAMED_CATEGORIES, Piece, PieceReader
-from toolkit.ingest.kineto_tables import CODES, FOREIGN, KINDS, Columns
+from toolkit.ingest.kineto_tables import CODES, FOREIGN, KINDS
 from toolkit.ingest.reading import WHOLE, Reading
 from toolkit.ingest.store import StoreWriter
 from toolkit.ingest.trust import Causality
@@ -60,8 +61,8 @@ def read(path: Path, *, trace: int, pass_name: str | None, store: StoreWriter, r
     heap.keep_freed()
     base_ns = _base_ns(path, reading)
     intake = _Intake(trace, pass_name, store)
-    array = EventArray(path, ahead(blocks(path, reading)), PieceReader(base_ns), reading)
-    with heap.uncollected():
+    with heap.uncollected(), kineto_helper.beginning(path, base_ns) as begin:
+        array = EventArray(path, ahead(blocks(path, reading)), PieceReader(base_ns), reading, begin)
         for piece in array:
             intake.take(piece)
     if array.whole:
@@ -93,7 +94,8 @@ class _Intake:
     """Takes decoded events into the store, and keeps count."""
 
     def __init__(self, trace: int, pass_name: str | None, store: StoreWriter) -> None:
-        self._trace, self._pass_name, self._store = trace, pass_name, store
+        self._store, self._keys = store, {"trace": trace, "pass_name": pass_name}
+        self._slices, self._allocations = (RowGroups(store, table, self._keys) for table in ("slices", "allocations"))
         self._causality = Causality()
         self._kinds = np.zeros(FOREIGN + 1, dtype=np.int64)
         self._left_out: Counter[str] = Counter()
@@ -110,17 +112,11 @@ class _Intake:
             self._foreign = set(sorted(self._foreign | piece.spans.foreign)[:NAMED_CATEGORIES])
             self._left_out.update(piece.spans.left_out)
             kineto_trust.note(self._causality, piece.spans.calls)
-            self._append("slices", piece.spans.columns)
+            self._slices.add(piece.spans.columns)
         if piece.allocations:
             self._memory, self._device_memory = True, self._device_memory or piece.allocations.on_device
             self._left_out.update(piece.allocations.left_out)
-            self._append("allocations", piece.allocations.columns)
-
-    def _append(self, table: str, columns: Columns) -> None:
-        rows = len(columns["ts_ns"])
-        pass_name = numbered_texts(np.zeros(rows, dtype=np.int32), [self._pass_name])
-        trace = np.full(rows, self._trace, dtype=np.int32)
-        self._store.append(table, columns | {"trace": trace, "pass_name": pass_name})
+            self._allocations.add(piece.allocations.columns)
 
     def check(self, path: Path, metadata: Mapping[str, Any], base_ns: int) -> None:
         """Raises HwprofError where the document contradicts how its events were read, or they are not Kineto's."""
@@ -133,7 +129,9 @@ class _Intake:
             raise HwprofError(problem, remedy="Give a trace that torch.profiler exported.")
 
     def finish(self, path: Path, metadata: Mapping[str, Any], *, whole: bool) -> None:
-        """Appends the rows of `traces` and `warnings`; of a part, what it lacks is not the profiler's fault."""
+        """Appends the last rows, and `traces` and `warnings`; of a part, what it lacks is not the profiler's fault."""
+        self._slices.flush()
+        self._allocations.flush()
         job, properties = metadata.get("distributedInfo"), metadata.get("deviceProperties")
         row = {
             "path": self._store.relative(path),
@@ -144,8 +142,7 @@ class _Intake:
             "gpus": len(properties) if isinstance(properties, list) else None,
             "gpu_model": _models(properties),
         }
-        keys = {"trace": self._trace, "pass_name": self._pass_name}
-        self._store.append_rows("traces", [keys | row])
+        self._store.append_rows("traces", [self._keys | row])
         kinds = dict(zip(KINDS, self._kinds.tolist(), strict=False))
         found = chain(
             kineto_trust.dropped_events(metadata),
@@ -154,7 +151,9 @@ class _Intake:
             kineto_trust.left_out(self._left_out),
             [kineto_trust.not_analysed(int(self._kinds[FOREIGN]), self._foreign), kineto_trust.no_events(self._events)],
         )
-        self._store.append_rows("warnings", [keys | structs.asdict(finding) for finding in found if finding.count])
+        self._store.append_rows(
+            "warnings", [self._keys | structs.asdict(finding) for finding in found if finding.count]
+        )
 
 
 def _models(properties: object) -> str | None:

@@ -5,7 +5,9 @@ from typing import Annotated, Any, Generic, TypeVar
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+from toolkit.ingest.columns import UNTOLD
+
+Int64 = Annotated[int, Meta(gt=UNTOLD, le=2**63 - 1)]
 Named = int | str | None
 # Microseconds: whole ones as they are, or any number's text, so that no decimal place is lost.
 Us = TypeVar("Us", int, Raw)
@@ -31,12 +33,12 @@ class Args(
     operators are asked for them.
     """
 
-    correlation: Int64 | None = None
-    external: Int64 | None = None
-    old_external: Int64 | None = None
+    correlation: Int64 | None = UNTOLD
+    external: Int64 | None = UNTOLD
+    old_external: Int64 | None = UNTOLD
     device: Named = None
     stream: Named = None
-    bytes: Int64 | str | None = None
+    bytes: Int64 | str | None = UNTOLD
     dims: Raw = NO_SHAPE
     old_dims: Raw = NO_SHAPE
     types: Raw = NO_SHAPE
@@ -59,10 +61,10 @@ class Memory(
 
     device_type: Int64 | None = None
     device: Named = None
-    bytes: Int64 | None = None
-    address: Int64 | None = None
-    allocated: Int64 | None = None
-    reserved: Int64 | None = None
+    bytes: Int64 | None = UNTOLD
+    address: Int64 | None = UNTOLD
+    allocated: Int64 | None = UNTOLD
+    reserved: Int64 | None = UNTOLD
 
 
 class Span(Struct, Generic[Us], gc=False, tag_field="ph", tag="X"):

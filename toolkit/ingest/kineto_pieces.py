@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from toolkit.ingest import kineto_tables, kineto_trust
+from toolkit.ingest.coded import coded
 from toolkit.ingest.columns import Ns
 from toolkit.ingest.kineto_events import EventDecoder, Instant, Span
-from toolkit.ingest.kineto_names import Names
 from toolkit.ingest.kineto_tables import FOREIGN, KINDS, MEMORY_EVENT, Columns, chosen
 from toolkit.ingest.kineto_trust import Calls
 
@@ -48,7 +48,6 @@ class PieceReader:
 
     def __init__(self, base_ns: int) -> None:
         self._base_ns = base_ns
-        self._names = Names()
         self._decoded = EventDecoder()
 
     def __call__(self, text: bytes) -> Piece:
@@ -65,19 +64,17 @@ class PieceReader:
         others = {span.cat for span in chosen(spans, foreign)} if foreign.any() else set()
         known = kinds < len(KINDS)
         timed = kineto_tables.timed(chosen(spans, known), kinds[known], self._base_ns)
-        if self._names.many:
-            self._names = Names()
-        named = self._names.numbers([span.name for span in timed.spans])
-        columns = kineto_tables.slices(timed, named, self._names)
+        names = coded([span.name for span in timed.spans], str)
+        columns = kineto_tables.slices(timed, names)
         return Spans(
             columns,
             np.bincount(kinds, minlength=FOREIGN + 1),
             frozenset(islice(sorted(others), NAMED_CATEGORIES)),
-            kineto_trust.calls(timed, named, self._names, columns["correlation"]),
+            kineto_trust.calls(timed, names, columns["correlation"]),
             {"unusable_start": timed.without_ts, "unusable_duration": timed.without_dur},
         )
 
     def _allocations(self, memory: Sequence[Instant[Any]]) -> Allocations:
         columns, without_size = kineto_tables.allocations(memory, self._base_ns)
-        on_device = any(device != "cpu" for device in columns["device"].unique().to_pylist())
+        on_device = any(device != "cpu" for device in columns["device"].values)
         return Allocations(columns, on_device, {"unusable_allocation": without_size})

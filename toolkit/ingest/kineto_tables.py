@@ -1,6 +1,7 @@
 """Kineto's events as columns of the store: spans to `slices`, `[memory]` instants to `allocations`.
 
-Every list here has one entry an event, and a trace has millions: hence comprehensions and Arrow, and no call an event.
+Every list here has one entry an event, and a trace has millions: hence comprehensions and NumPy, and no call an event.
+A column is numbers, UNTOLD where the event does not tell, or texts by their codes.
 """
 
 from collections.abc import Sequence
@@ -9,14 +10,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from toolkit.ingest.categories import CATEGORIES
-from toolkit.ingest.columns import LONGEST_NS, Codes, Ns, ns_of_us, numbered, on_axis, repeating
+from toolkit.ingest.categories import CATEGORIES, kernel_category
+from toolkit.ingest.coded import Coded, coded
+from toolkit.ingest.columns import LONGEST_NS, UNTOLD, Ns, integers, ns_of_us, on_axis
 from toolkit.ingest.kineto_events import Args, Instant, Memory, Named, Span
-from toolkit.ingest.kineto_names import CATEGORY_TEXTS, Names
-from toolkit.ingest.kineto_work import UNKNOWN, work_of
+from toolkit.ingest.kineto_work import UNKNOWN, is_known, work_of
 
 # Kineto's categories, as files of today and of 2020 write them, to the store's kinds.
 HOST_KINDS = {
@@ -57,28 +56,27 @@ CODES = {name: KINDS.index(kind) for name, kind in (HOST_KINDS | DEVICE_KINDS).i
 MEMORY_EVENT = "[memory]"
 CPU_DEVICE_TYPE = 0
 
-# Copies and sets are categories of their own; annotations and waits have none.
-NO_CATEGORY = -1
+# Copies and sets are categories of their own; annotations and waits have none, as the last of these.
+_CATEGORIES = (*CATEGORIES, None)
 _CATEGORY_OF_KIND = np.array(
-    [CATEGORIES.index(kind) if kind in {"memcpy", "memset"} else NO_CATEGORY for kind in KINDS], dtype=np.int8
+    [CATEGORIES.index(kind) if kind in {"memcpy", "memset"} else len(CATEGORIES) for kind in KINDS], dtype=np.int8
 )
-_KIND_TEXTS = pa.array(KINDS, pa.string())
-_ACTIONS = pa.array(["alloc", "free"], pa.string())
+_ACTIONS = ("alloc", "free")
 _NO_ARGS, _NO_MEMORY = Args(), Memory()
-_NO_SIZE = -(2**63)  # of no block, and its absolute value is no int64
 
 Columns = dict[str, Any]
 Item = TypeVar("Item")
 Kinds = npt.NDArray[np.uint8]
+Bools = npt.NDArray[np.bool_]
 
 
 class Timed(NamedTuple):
-    """Spans of a usable start: kind (index into KINDS), start, duration (NULL where unusable); how many lack which."""
+    """Spans of a usable start: kind (index into KINDS), start, duration (UNTOLD: unusable); how many lack which."""
 
     spans: Sequence[Span[Any]]
     kinds: Kinds
     ts_ns: Ns
-    dur_ns: pa.Int64Array
+    dur_ns: Ns
     without_ts: int
     without_dur: int
 
@@ -99,38 +97,36 @@ def timed(spans: Sequence[Span[Any]], kinds: Kinds, base_ns: int) -> Timed:
     usable = known[: len(spans)] & on_axis(ts_ns)
     lasting = known[len(spans) :] & (dur_ns >= 0) & (dur_ns < LONGEST_NS)
     if usable.all() and lasting.all():
-        return Timed(spans, kinds, ts_ns, pa.array(dur_ns), 0, 0)
-    durations = pa.array(dur_ns[usable], mask=~lasting[usable])
-    lost = len(spans) - int(np.count_nonzero(usable))
-    return Timed(chosen(spans, usable), kinds[usable], ts_ns[usable], durations, lost, durations.null_count)
+        return Timed(spans, kinds, ts_ns, dur_ns, 0, 0)
+    durations = np.where(lasting, dur_ns, UNTOLD)[usable]
+    lost, without_dur = len(spans) - np.count_nonzero(usable), np.count_nonzero(durations == UNTOLD)
+    return Timed(chosen(spans, usable), kinds[usable], ts_ns[usable], durations, int(lost), int(without_dur))
 
 
-def slices(timed_spans: Timed, named: Codes, names: Names) -> Columns:
-    """Columns of `slices`; `named` is each span's name by its number among `names`."""
+def slices(timed_spans: Timed, names: Coded) -> Columns:
+    """Columns of `slices`; `names` has each span's."""
     spans, kinds = timed_spans.spans, timed_spans.kinds
     args = [span.args or _NO_ARGS for span in spans]
-    external = pa.array([arg.external for arg in args], pa.int64())
-    if external.null_count:
-        external = pc.coalesce(external, pa.array([arg.old_external for arg in args], pa.int64()))
-    columns = {
-        "ts_ns": pa.array(timed_spans.ts_ns),
+    columns: Columns = {
+        "ts_ns": timed_spans.ts_ns,
         "dur_ns": timed_spans.dur_ns,
-        "kind": numbered(kinds, _KIND_TEXTS),
-        "name": names.texts(named),
-        "correlation": pa.array([arg.correlation for arg in args], pa.int64()),
-        "external_id": external,
+        "kind": Coded(kinds, KINDS),
+        "name": names,
+        "correlation": integers([arg.correlation for arg in args]),
+        "external_id": _external_ids(args),
     }
     on_host = kinds < len(HOST)
     if on_host.any():
-        columns |= _spread({"thread": _threads(chosen(spans, on_host))}, on_host)
-        columns |= _work(spans, args, np.flatnonzero((kinds == OP) & names.worked(named)))
+        columns["thread"] = _texts_of(on_host, _threads(chosen(spans, on_host)))
+        operators = np.flatnonzero(kinds == OP)
+        columns |= _work(spans, args, operators[names.answers(operators, is_known) == 1])
     if not on_host.all():
-        categories = _categories(kinds[~on_host], named[~on_host], names)
-        columns |= _spread(_device_columns(chosen(spans, ~on_host), chosen(args, ~on_host), categories), ~on_host)
+        columns["category"] = Coded(_categories(kinds, names), _CATEGORIES)
+        columns |= _device_columns(chosen(spans, ~on_host), chosen(args, ~on_host), ~on_host)
     return columns
 
 
-def chosen(items: Sequence[Item], which: npt.NDArray[np.bool_]) -> Sequence[Item]:
+def chosen(items: Sequence[Item], which: Bools) -> Sequence[Item]:
     """Those of the items that `which` says."""
     return items if which.all() else list(compress(items, which.tobytes()))
 
@@ -138,74 +134,96 @@ def chosen(items: Sequence[Item], which: npt.NDArray[np.bool_]) -> Sequence[Item
 def allocations(instants: Sequence[Instant[Any]], base_ns: int) -> tuple[Columns, int]:
     """Columns of `allocations`, and how many instants are left out because they tell no moment or no size."""
     ns, known = ns_of_us([instant.ts for instant in instants])
+    ts_ns = ns + base_ns
     args: Sequence[Memory] = [instant.args or _NO_MEMORY for instant in instants]
-    given = pa.array([arg.bytes for arg in args], pa.int64())
-    sizes = np.asarray(given.fill_null(_NO_SIZE))
-    usable = known & on_axis(ns + base_ns) & (sizes != _NO_SIZE)
+    sizes = integers([arg.bytes for arg in args])
+    usable = known & on_axis(ts_ns) & (sizes != UNTOLD)
     if not usable.all():
-        instants, args, sizes = chosen(instants, usable), chosen(args, usable), sizes[usable]
-    columns = {
-        "ts_ns": pa.array((ns + base_ns)[usable]),
+        instants, args = chosen(instants, usable), chosen(args, usable)
+        ts_ns, sizes = ts_ns[usable], sizes[usable]
+    on_cpu = integers([arg.device_type for arg in args]) == CPU_DEVICE_TYPE
+    columns: Columns = {
+        "ts_ns": ts_ns,
         "thread": _threads(instants),
-        "device": repeating(["cpu" if arg.device_type == CPU_DEVICE_TYPE else arg.device for arg in args], _text),
-        "action": numbered(sizes < 0, _ACTIONS),
-        "bytes": pa.array(abs(sizes)),
-        "address": pa.array([arg.address for arg in args], pa.int64()),
-        "in_use_bytes": pa.array([arg.allocated for arg in args], pa.int64()),
+        "device": coded([_device(arg) for arg in args], _text),
+        "action": Coded((sizes < 0).astype(np.int8), _ACTIONS),
+        "bytes": abs(sizes),
+        "address": integers([arg.address for arg in args]),
+        "in_use_bytes": integers([arg.allocated for arg in args]),
         # The host's allocator reserves nothing that it could tell, and says 0.
-        "reserved_bytes": pa.array(
-            [None if arg.device_type == CPU_DEVICE_TYPE else arg.reserved for arg in args], pa.int64()
-        ),
+        "reserved_bytes": np.where(on_cpu, UNTOLD, integers([arg.reserved for arg in args])),
     }
     return columns, len(known) - len(args)
 
 
-def _spread(columns: Columns, rows: npt.NDArray[np.bool_]) -> Columns:
-    """The columns' values in these rows, NULL in the others."""
-    if rows.all():
-        return columns
-    places = pa.array(np.cumsum(rows, dtype=np.int32) - 1, mask=~rows)
-    return {name: column.take(places) for name, column in columns.items()}
+def _device(arg: Memory) -> Named:
+    return "cpu" if arg.device_type == CPU_DEVICE_TYPE else arg.device
 
 
-def _categories(kinds: Kinds, named: Codes, names: Names) -> pa.DictionaryArray:
-    categories = _CATEGORY_OF_KIND[kinds]
+def _external_ids(args: Sequence[Args]) -> Ns:
+    """Today's, else those of 2020."""
+    ids = integers([arg.external for arg in args])
+    untold = np.flatnonzero(ids == UNTOLD)
+    ids[untold] = integers([args[place].old_external for place in untold.tolist()])
+    return ids
+
+
+def _numbers_of(rows: Bools, numbers: Ns) -> Ns:
+    """A column with the numbers in these rows, UNTOLD in the others."""
+    column = np.full(len(rows), UNTOLD)
+    column[rows] = numbers
+    return column
+
+
+def _texts_of(rows: Bools, texts: Coded) -> Coded:
+    """A column with the texts in these rows, NULL in the others."""
+    column = np.full(len(rows), len(texts.values), np.int32)
+    column[rows] = texts.codes
+    return Coded(column, [*texts.values, None])
+
+
+def _categories(kinds: Kinds, names: Coded) -> npt.NDArray[np.int8]:
+    """Each span's, as an index into _CATEGORIES."""
+    categories: npt.NDArray[np.int8] = _CATEGORY_OF_KIND[kinds]
     kernels = kinds == KERNEL
-    categories[kernels] = names.categories(named[kernels])
-    return numbered(categories, CATEGORY_TEXTS, categories != NO_CATEGORY)
+    categories[kernels] = names.answers(kernels, _category_of)
+    return categories
 
 
-def _device_columns(spans: Sequence[Span[Any]], args: Sequence[Args], categories: pa.StringArray) -> Columns:
+def _category_of(name: str) -> int:
+    return CATEGORIES.index(kernel_category(name))
+
+
+def _device_columns(spans: Sequence[Span[Any]], args: Sequence[Args], rows: Bools) -> Columns:
     devices = [span.pid if arg.device is None else arg.device for span, arg in zip(spans, args, strict=True)]
     streams = [span.tid if arg.stream is None else arg.stream for span, arg in zip(spans, args, strict=True)]
     sizes = [arg.bytes if isinstance(arg.bytes, int) else None for arg in args]
     return {
-        "category": categories,
-        "device": repeating(devices, _text),
-        "stream": repeating(streams, _text),
-        "bytes": pa.array(sizes, pa.int64()),
+        "device": _texts_of(rows, coded(devices, _text)),
+        "stream": _texts_of(rows, coded(streams, _text)),
+        "bytes": _numbers_of(rows, integers(sizes)),
     }
 
 
-def _work(spans: Sequence[Span[Any]], args: Sequence[Args], places: Ns) -> Columns:
+def _work(spans: Sequence[Span[Any]], args: Sequence[Args], places: npt.NDArray[np.intp]) -> Columns:
     """What the operators at these places computed, by their shapes; no columns where none tells it."""
     told = {place: work for place in places.tolist() if (work := work_of(spans[place].name, args[place]))}
     if not told:
         return {}
     rows = [told.get(place, UNKNOWN) for place in range(len(spans))]
     return {
-        "flops": pa.array([row.flops for row in rows], pa.int64()),
-        "accessed_bytes": pa.array([row.accessed_bytes for row in rows], pa.int64()),
-        "precision": pa.array([row.precision for row in rows], pa.string()),
+        "flops": integers([row.flops for row in rows]),
+        "accessed_bytes": integers([row.accessed_bytes for row in rows]),
+        "precision": coded([row.precision for row in rows], lambda precision: precision),
     }
 
 
-def _threads(events: Sequence[Span[Any]] | Sequence[Instant[Any]]) -> pa.DictionaryArray:
+def _threads(events: Sequence[Span[Any]] | Sequence[Instant[Any]]) -> Coded:
     """Process and thread of each event, as process/thread."""
     pids, tids = [event.pid for event in events], [event.tid for event in events]
     if len(set(pids)) == 1:
-        return repeating(tids, lambda tid: f"{_known(pids[0])}/{_known(tid)}")
-    return repeating(list(zip(pids, tids, strict=True)), lambda both: f"{_known(both[0])}/{_known(both[1])}")
+        return coded(tids, lambda tid: f"{_known(pids[0])}/{_known(tid)}")
+    return coded(zip(pids, tids, strict=True), lambda both: f"{_known(both[0])}/{_known(both[1])}")
 
 
 def _known(number: Named) -> Named:

@@ -6,15 +6,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from toolkit.ingest.columns import Codes, Ns
-from toolkit.ingest.kineto_names import Names
+from toolkit.ingest.coded import Coded
+from toolkit.ingest.columns import UNTOLD, Ns
 from toolkit.ingest.kineto_tables import KINDS, Timed
 from toolkit.ingest.trust import Causality, Finding
 
 _DROPPED = re.compile(r"\bdropped\s+(\d{1,18})|\b(\d{1,18})\s+(?:\w+\s+){1,3}dropped", re.IGNORECASE)
 _STOPPED_EARLY = re.compile(r"stopped early\? = [1-9]")
+_LAUNCHES_KERNEL = re.compile(r"launch\w*kernel", re.IGNORECASE)
 _LEFT_OUT = {
     "malformed_events": "{} events hold a field of a wrong type, which is left out.",
     "unusable_start": "{} events tell no usable start and are left out.",
@@ -38,13 +38,18 @@ class Calls(NamedTuple):
     worked_ns: Ns
 
 
-def calls(timed: Timed, named: Codes, names: Names, correlation: pa.Int64Array) -> Calls:
+def calls(timed: Timed, names: Coded, correlation: Ns) -> Calls:
     """The calls of runtime and driver, and kernels, copies and sets, among spans."""
-    correlations, known = np.asarray(correlation.fill_null(0)), np.asarray(correlation.is_valid())
+    known = correlation != UNTOLD
     launches = np.flatnonzero(_IS_LAUNCH[timed.kinds] & known)
     work = np.flatnonzero(_IS_WORK[timed.kinds] & known)
-    of_kernels = names.launch_kernels(named[launches])
-    return Calls(correlations[launches], timed.ts_ns[launches], of_kernels, correlations[work], timed.ts_ns[work])
+    of_kernels = names.answers(launches, _launches_kernel) == 1
+    return Calls(correlation[launches], timed.ts_ns[launches], of_kernels, correlation[work], timed.ts_ns[work])
+
+
+def _launches_kernel(name: str) -> bool:
+    """Whether a runtime or driver call of this name puts a kernel on the device."""
+    return bool(_LAUNCHES_KERNEL.search(name))
 
 
 def note(causality: Causality, calls: Calls) -> None:

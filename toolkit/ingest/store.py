@@ -154,10 +154,9 @@ def _array(values: Any, kind: pa.DataType) -> pa.Array:
     """Values of any form as an array of the type: texts by their numbers."""
     if not pa.types.is_dictionary(kind):
         return values if isinstance(values, pa.Array) else pa.array(values, kind)
-    if isinstance(values, pa.DictionaryArray):
-        return values
-    texts = values if isinstance(values, pa.Array) else pa.array(values, kind.value_type)
-    return texts.dictionary_encode()
+    if isinstance(values, pa.StringArray):
+        return values.dictionary_encode()
+    return values if isinstance(values, pa.DictionaryArray) else pa.array(values, kind)
 
 
 def _nulls(length: int, kind: pa.DataType) -> pa.Array:

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from toolkit.ingest.coded import Coded, distinct
 from toolkit.ingest.columns import numbered
 from toolkit.ingest.directions import DIRECTIONS, Directions
 from toolkit.ingest.xplane_clock import Int64s, place_ns
-from toolkit.ingest.xplane_coded import Coded, distinct
 from toolkit.ingest.xplane_file import Events
 from toolkit.ingest.xplane_schema import tags_of
 from toolkit.ingest.xplane_wire import DamageError, Messages

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from toolkit.ingest import xplane_names
+from toolkit.ingest.coded import Coded, combined
 from toolkit.ingest.columns import numbered_texts
 from toolkit.ingest.directions import DIRECTIONS
-from toolkit.ingest.xplane_coded import Coded, combined
 from toolkit.ingest.xplane_events import Batch, Bools, Codes, Stats
 from toolkit.ingest.xplane_hlo import Scopes
 from toolkit.ingest.xplane_names import DEVICE_ANNOTATION, LAUNCH, MEMCPY, MEMORY, MEMSET, OP

@@ -1,21 +1,24 @@
 """Columns of few distinct values, as codes: what follows from a value is worked out once a value, not once a row."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from toolkit.ingest.columns import numbered_texts
+from toolkit.ingest.columns import Numbering, numbered_texts
 
 Int64s = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.intp]
+V = TypeVar("V", bound=Hashable)
 
 
 class Coded(NamedTuple):
     """A column: each row's value is the one of `values` at its code."""
 
-    codes: Int64s
+    codes: npt.NDArray[np.integer[Any]]
     values: Sequence[Any]
 
     def array(self, type_: pa.DataType) -> pa.Array:
@@ -26,9 +29,25 @@ class Coded(NamedTuple):
         """The column itself, of texts; NULL where one is None."""
         return numbered_texts(self.codes, self.values)
 
+    def answers(self, rows: Bools | Rows, rule: Callable[[Any], int]) -> npt.NDArray[np.int8]:
+        """What the rule says of the value of each of these rows; it is asked only of values that they have."""
+        codes = self.codes[rows]
+        found = np.zeros(len(self.values), np.int8)
+        for code in np.flatnonzero(np.bincount(codes, minlength=len(found))).tolist():
+            found[code] = rule(self.values[code])
+        answers: npt.NDArray[np.int8] = found[codes]
+        return answers
+
     def mapped(self, function: Callable[[Any], Any]) -> "Coded":
         """What the function says of each value."""
         return Coded(self.codes, [function(value) for value in self.values])
+
+
+def coded(values: Iterable[V], said: Callable[[V], Any]) -> Coded:
+    """What the function says of each value, called once for each distinct one."""
+    numbering = Numbering[V]()
+    codes = numbering.of(values)
+    return Coded(codes, [said(value) for value in numbering.distinct])
 
 
 def combined(function: Callable[..., Any], *columns: Coded) -> Coded:
