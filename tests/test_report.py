@@ -2,26 +2,18 @@
 
 import json
 import re
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import msgspec
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from selenium.webdriver.common.action_chains import ActionChains
-from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.remote.webdriver import WebDriver
-from selenium.webdriver.support.wait import WebDriverWait
 
 from tests import recorded
-from tests.browser import browser, needs_browser
 from tests.made_runs import made_run
+from tests.report_pages import Page, assert_shown, at, report
 from tests.report_runs import HOSTILE, whole_run
 from tests.test_analyses import store
 from tests.test_cli import hwprof
@@ -29,44 +21,12 @@ from toolkit.analyses.statistics import Interval
 from toolkit.analyses.sweep_results import Optimum, PointResult, Rival, SweepResults
 from toolkit.analyses.timeline import timelines
 from toolkit.capture.sweeps import COMPLETE
-from toolkit.commands.report import command
 from toolkit.errors import HwprofError
 from toolkit.reports.html import charts, page, sweep
 from toolkit.reports.html.content import Chart
 
 MOST_BYTES = 6_000_000
-PATIENCE_S = 60
 NS = 1_000_000
-
-
-class Page(HTMLParser):
-    """What a browser would make of it: elements, and each figure with where it stands and its text."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.figures: list[dict[str, str | None]] = []
-        self.words = ""
-        self._open: list[str] = []
-        self.feed(path.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """An element; a figure where it says what it is of."""
-        self.elements.append((tag, dict(attrs)))
-        self._open.append(tag)
-        if "data-of" in dict(attrs):
-            self.figures.append(dict(attrs) | {"text": ""})
-
-    def handle_endtag(self, tag: str) -> None:
-        """Its end."""
-        self._open = self._open[: len(self._open) - 1]
-
-    def handle_data(self, data: str) -> None:
-        """Text outside of scripts and styles."""
-        if self._open[-1:] == ["data"]:
-            self.figures[-1]["text"] = data
-        if not {"script", "style"} & {*self._open[-1:]}:
-            self.words += data
 
 
 @pytest.fixture(scope="module")
@@ -87,35 +47,6 @@ def made(run: Path) -> Path:
 def parsed(made: Path) -> Page:
     """What a browser would make of it."""
     return Page(made)
-
-
-def report(*arguments: str | Path) -> None:
-    """Runs the command, its error raised."""
-    CliRunner().invoke(command, [str(each) for each in arguments], catch_exceptions=False, standalone_mode=False)
-
-
-def at(summary: Any, pointer: str) -> Any:
-    """What stands at a JSON pointer."""
-    for step in pointer.split("/")[1:]:
-        name = unquote(step).replace("~1", "/").replace("~0", "~")
-        summary = summary[int(name)] if isinstance(summary, list) else summary[name]
-    return summary
-
-
-def assert_shown(figure: dict[str, str | None], value: Any) -> None:
-    """The figure is the value exactly, its text the value rounded, and what is unknown says why."""
-    if value is None:
-        assert "unknown" in str(figure["class"])
-        assert figure["title"]
-        return
-    assert json.loads(str(figure["value"])) == value
-    text = str(figure["text"])
-    number = re.search(r"-?[\d,]+(?:\.(\d+))?", text)
-    assert number
-    shown, places = float(number[0].replace(",", "")), len(number[1] or "")
-    scales = (1, 1e3, 1e6, 1e9, 1e12, 2**20, 0.01)
-    near = any(abs(shown - value / scale) <= 0.5000001 * 10**-places for scale in scales)
-    assert near or text.startswith("<"), (figure, value)
 
 
 def test_every_figure_equals_summary_json(parsed: Page, run: Path) -> None:
@@ -304,6 +235,7 @@ def test_a_sweep_has_curves_and_what_ran_out_of_memory(tmp_path: Path) -> None:
         axes={"batch": ["8", "32", "128"]}, points=points, withheld=None,
         optima=[Optimum(settings={}, aim="throughput", batch=32, figure=interval(250, None, None), rivals=[
             Rival(batch=8, ratio=interval(0.4, 0.3, 0.5), worse=True)])],
+        crossovers=[],
     )  # fmt: skip
     (tmp_path / "sweep.html").write_text(page.render(HOSTILE, HOSTILE, sweep.sections(found)), encoding="utf-8")
     parsed, told = Page(tmp_path / "sweep.html"), msgspec.to_builtins(found)
@@ -330,59 +262,3 @@ def result(number: int, batch: int, status: str, **more: Any) -> PointResult:
         point=number, settings={"batch": str(batch)}, mode="matched", batch=batch, status=status, repeats=2,
         untrusted=0, runs=[], **(nothing | more),
     )  # fmt: skip
-
-
-def opened(driver: WebDriver, path: Path) -> None:
-    """The page, with every chart drawn."""
-    driver.get(path.as_uri())
-    for figure in driver.find_elements(By.CSS_SELECTOR, "figure.chart"):
-        driver.execute_script("arguments[0].scrollIntoView()", figure)
-        WebDriverWait(driver, PATIENCE_S).until(lambda _, figure=figure: figure.get_attribute("data-drawn"))
-
-
-@pytest.mark.e2e
-@needs_browser
-def test_a_browser_shows_it(made: Path, run: Path) -> None:
-    """Nothing asked for, no error, nothing harmed; hover, legends and tables work, by keys too; no width overflows."""
-    summary = json.loads((run / "summary.json").read_text())
-    with browser() as driver:
-        opened(driver, made)
-        assert driver.execute_script("return window.harmed") is None
-        asked = driver.execute_script("return performance.getEntriesByType('resource').map(each => each.name)")
-        assert asked == []
-        shown = driver.execute_script(
-            "return [...document.querySelectorAll('data[data-of]')].map(each => [each.dataset.of, each.value])"
-        )
-        assert len(shown) > 80
-        assert all(json.loads(value) == at(summary, pointer) for pointer, value in shown)
-        assert driver.find_elements(By.CSS_SELECTOR, ".drawing a, .drawing image, .legend a, .legend img") == []
-
-        bar = driver.find_element(By.CSS_SELECTOR, "#ledger .bars .point path")
-        driver.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", bar)
-        ActionChains(driver).move_to_element(bar).perform()
-        WebDriverWait(driver, PATIENCE_S).until(
-            lambda _: "ms" in driver.execute_script("return document.querySelector('#ledger .hoverlayer').textContent")
-        )
-
-        count = "return document.querySelectorAll('#ledger figure:first-of-type .bars .point').length"
-        before = driver.execute_script(count)
-        button = driver.find_element(By.CSS_SELECTOR, "#ledger .legend button")
-        button.send_keys(Keys.SPACE)
-        WebDriverWait(driver, PATIENCE_S).until(lambda _: driver.execute_script(count) < before)
-        assert button.get_attribute("aria-pressed") == "false"
-
-        summary_of_table = driver.find_element(By.CSS_SELECTOR, "#ledger figure summary")
-        summary_of_table.send_keys(Keys.ENTER)
-        assert driver.find_element(By.CSS_SELECTOR, "#ledger figure details table").is_displayed()
-
-        for width in (400, 1600):
-            driver.execute_cdp_cmd(  # type: ignore[attr-defined] # of Chromium's driver
-                "Emulation.setDeviceMetricsOverride",
-                {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width == 400},
-            )
-            # Charts are drawn anew a moment after their width changed.
-            WebDriverWait(driver, PATIENCE_S).until(
-                lambda _, width=width: driver.execute_script("return document.documentElement.scrollWidth") <= width
-            )
-        logged = driver.get_log("browser")  # type: ignore[attr-defined] # of Chromium's driver
-        assert logged == []

@@ -22,7 +22,9 @@ ALL_SHOWN = Withheld(frozenset(), None)
 NOISE = (1.0, 1.002, 0.998, 1.001, 0.999, 1.003)
 
 
-def ran(time_ms: float, batch: int, *, noise: Sequence[float] = NOISE, joules: bool = False) -> list[Ran]:
+def ran(
+    time_ms: float, batch: int, *, noise: Sequence[float] = NOISE, joules: bool = False, compiled: str | None = None
+) -> list[Ran]:
     """Trusted runs of one point."""
     return [
         Ran(
@@ -33,6 +35,7 @@ def ran(time_ms: float, batch: int, *, noise: Sequence[float] = NOISE, joules: b
                 samples_per_s=batch * 1e3 / time_ms / factor,
                 peak_bytes=batch * 2**20,
                 images_per_joule=batch / time_ms / factor if joules else None,
+                compiled=compiled,
             ),
         )
         for number, factor in enumerate(noise)

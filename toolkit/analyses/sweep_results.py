@@ -22,6 +22,7 @@ from toolkit.analyses.statistics import (
     ratio_interval,
     verdict,
 )
+from toolkit.analyses.sweep_crossovers import Measured, SweepCrossover, crossovers
 from toolkit.capture.matrix import Point
 from toolkit.capture.sweeps import COMPLETE, UNDECIDED, UNSUPPORTED, Entry, Limits, Sweep
 from toolkit.spec import MATCHED
@@ -35,7 +36,8 @@ Aim = Literal["throughput", "latency", "energy"]
 class Figures(Struct, frozen=True, kw_only=True):
     """What one run comes to, by the METRICS of `toolkit.analyses.processes`; null where it does not tell.
 
-    `time_ns`: step_time, or of inference latency; `samples_per_s`: throughput; `peak_bytes`: peak_memory.
+    `time_ns`: step_time, or of inference latency; `samples_per_s`: throughput; `peak_bytes`: peak_memory. `compiled`:
+    the compile mode in which it ran.
     """
 
     trusted: bool
@@ -43,6 +45,7 @@ class Figures(Struct, frozen=True, kw_only=True):
     samples_per_s: float | None
     peak_bytes: float | None
     images_per_joule: float | None
+    compiled: str | None = None
 
 
 class PointResult(Struct, frozen=True, kw_only=True):
@@ -102,6 +105,7 @@ class SweepResults(Struct, frozen=True, kw_only=True):
     axes: dict[str, list[str]]
     points: list[PointResult]
     optima: list[Optimum]
+    crossovers: list[SweepCrossover]
     withheld: str | None
 
 
@@ -137,7 +141,11 @@ def figures_of(process: Process) -> Figures:
     """The figures of one run of a point."""
     time = "latency" if process.spec.task == "infer" else "step_time"
     figures = [METRICS[name].of(process) for name in (time, "throughput", "peak_memory", "images_per_joule")]
-    return Figures(trusted=process.summary.trusted, **dict(zip(FIGURES, figures, strict=True)))
+    return Figures(
+        trusted=process.summary.trusted,
+        compiled=process.facts.get("compile"),
+        **dict(zip(FIGURES, figures, strict=True)),
+    )
 
 
 def enough(ran: Sequence[Ran], limits: Limits) -> bool:
@@ -197,6 +205,10 @@ def results(
             for point in sweep.points
         ],
         optima=_optima(sweep, shown),
+        crossovers=crossovers(
+            sweep.points,
+            {point.number: _measured(shown[point.number], statuses[point.number]) for point in sweep.points},
+        ),
         withheld=withheld.why,
     )
 
@@ -233,6 +245,13 @@ def _optimum(
             for batch, ratio in sorted(ratios.items())
         ],
     )
+
+
+def _measured(ran: Sequence[Ran], stands: tuple[str, str | None]) -> Measured:
+    latencies = _values(ran, "time_ns")
+    status, reason = stands
+    why = None if latencies or status in {COMPLETE, UNFINISHED} else reason or status
+    return Measured(latencies, next((run.figures.compiled for run in ran if run.figures), None), why)
 
 
 def _interval(ran: Sequence[Ran], figure: str) -> Interval | None:

@@ -1,5 +1,6 @@
 """`hwprof crossover`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -34,9 +35,23 @@ def command(names: tuple[str, str], runs_folder: Path, *, as_json: bool, force: 
     hwprof crossover "*-torch-resnet50-cpu-infer-*" "*-torch-resnet50-cuda-infer-*"
     """
     a, b = (Side(name, read(folders_of(runs_folder, name))) for name in names)
-    said = [check([Pair(a, b, AXES)], force=force), crossover.same_program((a, b), force=force)]
-    found = crossover.compare((a, b), forced=" ".join(filter(None, said)) or None)
+    found = held_to_each_other(a, b, force=force)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
     else:
         console().print(report.report(found))
+
+
+def held_to_each_other(a: Side, b: Side, *, force: bool) -> crossover.DeviceComparison:
+    """The two sides' inference. Raises HwprofError where they differ in more than the device, without `force`."""
+    said = [check([Pair(a, b, AXES)], force=force), crossover.same_program((a, b), force=force)]
+    return crossover.compare((a, b), forced=" ".join(filter(None, said)) or None)
+
+
+def of_two_devices(pairs: Sequence[Pair]) -> bool:
+    """Whether these are one pair, of inference on a processor and on a GPU."""
+    if len(pairs) != 1:
+        return False
+    every = [side.processes for side in pairs[0][:2]]
+    infer = all(process.spec.task == "infer" for processes in every for process in processes)
+    return infer and {processes[0].device for processes in every} == set(crossover.DEVICES)

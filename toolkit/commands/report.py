@@ -10,11 +10,13 @@ from toolkit.analyses.statistics import MARGIN
 from toolkit.capture import runs, sweeps
 from toolkit.capture.files import write_whole
 from toolkit.commands import completion
+from toolkit.commands.crossover import held_to_each_other, of_two_devices
 from toolkit.commands.digest import digest
 from toolkit.commands.sides import given, summary_of
 from toolkit.commands.sweeping import History, results_of
 from toolkit.errors import HwprofError
-from toolkit.reports.html import comparison, page, run, sweep
+from toolkit.reports.html import comparison, crossover, page, run, side_timelines, sweep
+from toolkit.reports.html.content import counted
 
 
 @click.command
@@ -32,7 +34,8 @@ def command(names: tuple[str, ...], output: Path | None, runs_folder: Path, *, f
     """Write a report as one HTML file, which opens offline and asks for nothing.
 
     RUN is a run's name or folder, `last` (the default), or a sweep's, which has curves by batch size. Several, or
-    repeats with commas between, are held to the first, as by `hwprof compare`: differences first.
+    repeats with commas between, are held to the first, as by `hwprof compare`: differences first. Inference on a
+    processor and on a GPU is held to each other as by `hwprof crossover`: the batch from which the GPU is faster first.
 
     \b
     hwprof report last -o report.html
@@ -71,10 +74,22 @@ def _of_run(folder: Path) -> str:
 
 def _of_several(names: tuple[str, ...], runs_folder: Path, *, force: bool) -> str:
     pairs, notes = given(runs_folder, names)
+    if of_two_devices(pairs):
+        return _of_two_devices(pairs[0], force=force)
     forced = comparable.check(pairs, force=force)
     found = compare(pairs, margin=MARGIN, forced=forced, notes=notes)
-    sides = " · ".join(f"{side.label}: {len(side.runs)} processes" for side in found.sides)
-    return page.render("Comparison of runs", sides, comparison.sections(found))
+    sides = {side.label: side for pair in pairs for side in pair[:2]}
+    subtitle = " · ".join(f"{side.label}: {counted(len(side.runs))}" for side in found.sides)
+    return page.render(
+        "Comparison of runs", subtitle, [*comparison.sections(found), *side_timelines.sections([*sides.values()])]
+    )
+
+
+def _of_two_devices(pair: comparable.Pair, *, force: bool) -> str:
+    found = held_to_each_other(pair.a, pair.b, force=force)
+    subtitle = f"{counted(len(found.cpu_runs))} on the processor · {counted(len(found.gpu_runs))} on a GPU"
+    sections = [*crossover.sections(found), *side_timelines.sections(pair[:2])]
+    return page.render("Inference on a processor and on a GPU", subtitle, sections)
 
 
 def _of_sweep(folder: Path, *, force: bool) -> str:

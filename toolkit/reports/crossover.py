@@ -67,7 +67,7 @@ def _table(crossover: Crossover) -> Table:
     for point in crossover.points:
         found.add_row(
             str(point.batch), _ms(point.cpu_ns), _ms(point.gpu_ns), _rate(point.cpu_samples_per_s),
-            _rate(point.gpu_samples_per_s), *_ratio(point), _faster(point),
+            _rate(point.gpu_samples_per_s), *_ratio(point), faster(point),
         )  # fmt: skip
     return found
 
@@ -87,7 +87,8 @@ def _rate(per_s: float | None) -> str:
     return UNKNOWN if per_s is None else f"{per_s:,.0f}"
 
 
-def _faster(point: Point) -> str:
+def faster(point: Point) -> str:
+    """Which device is shown to be faster at a batch size, or that none is."""
     return UNKNOWN if point.faster is None else FASTER.get(point.faster, point.faster)
 
 

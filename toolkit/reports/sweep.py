@@ -8,10 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from toolkit.analyses.statistics import LEVEL, Interval
+from toolkit.analyses.sweep_crossovers import SweepCrossover
 from toolkit.analyses.sweep_results import NO_FIGURE, UNFINISHED, Optimum, PointResult, SweepResults
 from toolkit.capture.matrix import Point
 from toolkit.capture.sweeps import COMPLETE, UNSUPPORTED
 from toolkit.errors import printable
+from toolkit.reports.crossover import sentence
 from toolkit.reports.tables import UNKNOWN, shown, table
 from toolkit.spec import MODES
 
@@ -59,6 +61,16 @@ def _sections(found: SweepResults) -> Iterable[RenderableType]:
         yield Text(printable(found.withheld), "yellow")
     if found.optima:
         yield _optima(found)
+    for one in found.crossovers:
+        yield crossing(one)
+
+
+def crossing(one: SweepCrossover) -> Text:
+    """From which batch on a GPU is faster, for a group of settings."""
+    named = ", ".join(one.settings.values())
+    said = f"{named}: " if named else ""
+    note = f" But {one.note}." if one.note else ""
+    return Text(printable(f"Inference, {said}{sentence(one.crossover)}{note}"), "bold")
 
 
 def _headline(found: SweepResults) -> Text:

@@ -6,7 +6,7 @@ from toolkit.analyses.comparison import Comparison, Measured, Pair, Ratio
 from toolkit.analyses.processes import METRICS
 from toolkit.errors import printable
 from toolkit.reports.html import charts
-from toolkit.reports.html.content import Block, Cell, Chart, Note, Range, Section, Table, Told, words
+from toolkit.reports.html.content import Block, Cell, Chart, Note, Range, Section, Table, Told, counted, words
 
 # Unit of an analysis -> unit of `Told` and how it is written.
 UNITS = {"ns": ("ms", "ms"), "B": ("mib", "MiB"), "mJ": ("joules", "J")}
@@ -127,4 +127,4 @@ def _sides(found: Comparison, told: Told) -> Iterator[Block]:
             warm = told("count", "sides", number, "warming_up", place, "warmup_steps", why=steady.reason)
             rows.append([printable(run), warm, "no" if run in side.untrusted else "yes", ", ".join(map(words, far))])
         headers = ["run", "steps until warm", "trusted", "outlier in"]
-        yield Table(f"{printable(side.label)}: {len(side.runs)} processes", headers, rows)
+        yield Table(f"{printable(side.label)}: {counted(len(side.runs))}", headers, rows)

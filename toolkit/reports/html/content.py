@@ -14,6 +14,7 @@ from toolkit.reports.utilisation import flops
 
 # From here on a figure without a unit of its own has one decimal.
 FEW_DIGITS = 10
+TOO_FEW = "there are too few processes"
 UNITS: dict[str, Callable[[Any], str]] = {
     "ms": milliseconds,
     "us": microseconds,
@@ -168,12 +169,22 @@ class Told:
 
     def __call__(self, unit: str, *path: str | int, why: str | None = None) -> Figure:
         """The figure at `path`, in a unit of UNITS; unknown where it is null, because of `why`."""
-        value = self._told
-        for step in path:
-            value = value[step]
+        value = self._at(path)
         text = UNKNOWN if value is None else UNITS[unit](value)
         exact = None if value is None else msgspec.json.encode(value).decode()
         return Figure(text, exact, pointer(path), None if value is not None else why or "not told")
+
+    def interval(self, unit: str, *path: str | int, why: str | None = None) -> Range | Figure:
+        """The estimate and the interval at `path`; unknown where there is no estimate, because of `why`."""
+        if self._at(path) is None:
+            return self(unit, *path, why=why)
+        return Range(*(self(unit, *path, name, why=TOO_FEW) for name in ("estimate", "low", "high")))
+
+    def _at(self, path: Sequence[str | int]) -> Any:
+        value = self._told
+        for step in path:
+            value = value[step]
+        return value
 
 
 def _reasons(cells: Iterable[Cell]) -> str:
@@ -189,3 +200,8 @@ def pointer(path: Sequence[str | int]) -> str:
 def words(name: str) -> str:
     """A name of ours, or of a trace, as words: on one line and without underscores."""
     return printable(name).replace("_", " ")
+
+
+def counted(processes: int) -> str:
+    """So many processes, in words."""
+    return f"{processes} process{'' if processes == 1 else 'es'}"

@@ -15,17 +15,47 @@
   // The darkest of the colours is hard to see on a dark ground as a thin line.
   const lit = (data, printing) => printing || !dark.matches ? data : JSON.parse(JSON.stringify(data).replaceAll("#0072B2", "#4AA3DF"));
 
+  // As wide as a printed page of A4 or US letter, whichever is narrower, less its margins, in CSS pixels.
+  const PRINTED = 680;
+  const LONGEST_TICK = 20;
+
+  const plain = (text) => new DOMParser().parseFromString(text, "text/html").documentElement.textContent;
+  const escaped = (text) => Object.assign(document.createElement("span"), { textContent: text }).innerHTML;
+  const cut = (text) => {
+    const name = [...plain(text)];
+    return name.length <= LONGEST_TICK ? text : escaped(`${name.slice(0, 8).join("")}…${name.slice(-11).join("")}`);
+  };
+
+  // What a phone cannot show beside each other stands below each other, and long names make room for what they name.
+  const narrowed = (layout) => {
+    const made = { ...layout };
+    if (layout.grid) {
+      const cells = layout.grid.rows * layout.grid.columns;
+      made.grid = { ...layout.grid, rows: cells, columns: 1 };
+      made.height = 90 + (layout.height - 90) * layout.grid.columns;
+    }
+    if (layout.yaxis && layout.yaxis.ticktext) {
+      made.yaxis = { ...layout.yaxis, ticktext: layout.yaxis.ticktext.map(cut), tickfont: { size: 10 } };
+    }
+    for (const name of axes(made)) {
+      if (name.startsWith("x") && !made[name].tickvals) made[name] = { nticks: 5, tickangle: 0, ...made[name] };
+    }
+    return made;
+  };
+
   const axes = (layout) => Object.keys(layout).filter((name) => /^[xy]axis\d*$/.test(name));
 
-  const styled = (layout, printing) => {
+  const styled = (given, printing) => {
     const colours = theme(printing);
+    const small = narrow.matches && !printing;
+    const layout = small ? narrowed(given) : given;
     const made = {
       ...layout,
       showlegend: false,
-      autosize: true,
+      ...(printing ? { width: PRINTED, autosize: false } : { autosize: true }),
       dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
       bargap: 0.25,
-      margin: { l: narrow.matches ? 70 : 90, r: 12, t: 12, b: 46 },
+      margin: { l: small ? 50 : 90, r: 12, t: layout.grid ? 28 : 12, b: 46 },
       font: { family: "system-ui, sans-serif", size: 12, color: colours.text },
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
@@ -42,8 +72,10 @@
   const swatch = (trace) => {
     const found = trace.marker && typeof trace.marker.color === "string" ? trace.marker.color : trace.line && trace.line.color;
     const mark = document.createElement("span");
-    mark.className = "swatch";
-    mark.style.backgroundColor = found || "#8C8C8C";
+    const line = trace.type === "scatter" && trace.mode !== "markers";
+    mark.className = line ? "swatch line" : "swatch";
+    mark.style[line ? "borderTopColor" : "backgroundColor"] = found || "#8C8C8C";
+    if (line && trace.line.dash && trace.line.dash !== "solid") mark.style.borderTopStyle = trace.line.dash === "dot" ? "dotted" : "dashed";
     return mark;
   };
 
@@ -55,7 +87,7 @@
       button.type = "button";
       button.setAttribute("aria-pressed", "true");
       const name = document.createElement("span");
-      name.textContent = new DOMParser().parseFromString(trace.name, "text/html").documentElement.textContent;
+      name.textContent = plain(trace.name);
       button.append(swatch(trace), name);
       button.addEventListener("click", () => {
         const hidden = button.getAttribute("aria-pressed") === "true";
@@ -83,18 +115,20 @@
     if (stretches.length) layout.xaxis = { ...layout.xaxis, range: stretches[0].slice(1) };
     figures.set(figure, { data, layout });
     const drawing = figure.querySelector(".drawing");
-    drawing.style.height = `${layout.height}px`;
-    Plotly.newPlot(drawing, lit(data, false), styled(layout, false), config);
+    const made = styled(layout, false);
+    drawing.style.height = `${made.height}px`;
+    Plotly.newPlot(drawing, lit(data, false), made, config);
     legend(figure, drawing, data, layout.showlegend !== false);
     ranges(figure, drawing);
     figure.dataset.drawn = "true";
   };
 
-  const recolour = (printing) => {
+  const redraw = (printing) => {
     for (const [figure, { data, layout }] of figures) {
       const drawing = figure.querySelector(".drawing");
       const made = styled(layout, printing);
       const shown = drawing.layout.xaxis.range;
+      drawing.style.height = `${made.height}px`;
       if (shown) made.xaxis.range = [...shown];
       const hidden = drawing.data.map((trace) => trace.visible);
       Plotly.react(drawing, lit(data, printing).map((trace, place) => ({ ...trace, visible: hidden[place] })), made, config);
@@ -110,7 +144,7 @@
   }, { rootMargin: "600px" });
   charts.forEach((figure) => seen.observe(figure));
 
-  dark.addEventListener("change", () => recolour(false));
-  addEventListener("beforeprint", () => { charts.forEach(draw); recolour(true); });
-  addEventListener("afterprint", () => recolour(false));
+  for (const query of [dark, narrow]) query.addEventListener("change", () => redraw(false));
+  addEventListener("beforeprint", () => { charts.forEach(draw); redraw(true); });
+  addEventListener("afterprint", () => redraw(false));
 })();

@@ -44,7 +44,7 @@ def _blocks(timeline: Timeline) -> Iterator[Chart | Note]:
         return
     since_ns = min(moments)
     shown = [(row, [one for one in timeline.readings if one.metric in row.metrics]) for row in ROWS]
-    shown = [(row, _preferred(series)) for row, series in shown if series]
+    shown = [(row, preferred(series)) for row, series in shown if series]
     if not any(row.unit == "W" for row, _ in shown):
         yield Note(f"{timeline.pass_name} pass: no power was told, so none is drawn; Environment says why.", "plain")
     yield Chart(
@@ -59,7 +59,7 @@ def _blocks(timeline: Timeline) -> Iterator[Chart | Note]:
     )  # fmt: skip
 
 
-def _preferred(series: Sequence[ReadingSeries]) -> list[ReadingSeries]:
+def preferred(series: Sequence[ReadingSeries]) -> list[ReadingSeries]:
     """Of a device's sensors of power that which tells most at once."""
     best = {one.device: one.metric for metric in reversed(POWERS) for one in series if one.metric == metric}
     return [one for one in series if one.metric not in POWERS or best[one.device] == one.metric]
@@ -118,14 +118,15 @@ def _lines(shown: Sequence[tuple[_Row, list[ReadingSeries]]], since_ns: int) -> 
     for place, (row, series) in enumerate(shown):
         for number, one in enumerate(series):
             yield charts.line(
-                _name(one),
+                series_name(one),
                 charts.seconds((point.ts_ns for point in one.points), since_ns),
                 [point.value / row.one for point in one.points],
                 unit=row.unit, place=number + place, dash=number, axis=f"y{place + 3}",
             )  # fmt: skip
 
 
-def _name(series: ReadingSeries) -> str:
+def series_name(series: ReadingSeries) -> str:
+    """What a line is called: whose metric it is."""
     where = "host" if series.device is None else f"GPU {series.device}"
     return f"{where} {series.metric.replace('_', ' ')}"
 
@@ -173,7 +174,7 @@ def _ranges(spans: Sequence[Span], since_ns: int) -> list[tuple[str, float, floa
 def _thinned(timeline: Timeline, series: Sequence[ReadingSeries]) -> str | None:
     """What is not drawn; None where all is."""
     told = [
-        f"{len(one.points):,} of {one.readings:,} readings of {_name(one)}"
+        f"{len(one.points):,} of {one.readings:,} readings of {series_name(one)}"
         for one in series
         if len(one.points) < one.readings
     ]
@@ -194,7 +195,7 @@ def _table(timeline: Timeline, shown: Sequence[tuple[_Row, list[ReadingSeries]]]
     for row, series in shown:
         for one in series:
             values = [point.value / row.one for point in one.points]
-            rows.append([_name(one), f"{one.readings:,}", f"{min(values):,.1f}", f"{max(values):,.1f}", row.unit])
+            rows.append([series_name(one), f"{one.readings:,}", f"{min(values):,.1f}", f"{max(values):,.1f}", row.unit])
     if timeline.steps:
         times = [step.host_ns / 1e6 for step in timeline.steps]
         rows.append(["step time", f"{timeline.steps[0].steps:,}", f"{min(times):,.2f}", f"{max(times):,.2f}", "ms"])
