@@ -6,21 +6,37 @@ from typing import Any
 
 from toolkit.errors import printable
 
-# Okabe and Ito's eight (2008), which the colour-blind tell apart, without the yellow that vanishes on white.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C8C8C")
-OTHER = "#8C8C8C"
+# By the hues of Okabe and Ito (2008). Each stands out by 3 to 1 from its ground, white or dark, and from every other by
+# 15 of CIELAB's units, also where red or green cones are missing; tests hold them to both.
+BLUE, ORANGE, GREEN, PINK = "#066CB1", "#C57F00", "#1DA378", "#BB5999"
+SKY, RED, OLIVE, VIOLET, OTHER = "#2A97D1", "#B84400", "#98883B", "#5B3383", "#6C6C6C"
+COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY, RED, OTHER)
+# The same on a dark ground.
+DARK = {
+    BLUE: "#218FE6",
+    ORANGE: "#E9A306",
+    GREEN: "#00996E",
+    PINK: "#D788C3",
+    SKY: "#88CBF0",
+    RED: "#E3661F",
+    OLIVE: "#EEE542",
+    VIOLET: "#8C6CB7",
+    OTHER: "#A0A0A0",
+}
 # One colour a part wherever it is drawn.
 PARTS = {
-    "compute": "#0072B2",
-    "data_wait": "#E69F00",
-    "validation": "#009E73",
-    "profiler": "#CC79A7",
-    "host_to_device": "#56B4E9",
-    "compile": "#D55E00",
-    "callbacks": "#F0E442",
-    "checkpoint": "#6F4E9C",
+    "compute": BLUE,
+    "data_wait": ORANGE,
+    "validation": GREEN,
+    "profiler": PINK,
+    "host_to_device": SKY,
+    "compile": RED,
+    "callbacks": OLIVE,
+    "checkpoint": VIOLET,
     "other": OTHER,
 }
+# Two that tell neighbouring spans apart, and what can be read on both of them.
+SHADES, ON_SHADES = ("#748190", "#8A96A3"), "#000000"
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 # Patterns tell neighbours apart in print without colour.
 PATTERNS = {
@@ -147,7 +163,7 @@ def ended(points: Sequence[tuple[int, str, str]]) -> list[Trace]:
             "type": "scatter", "mode": "markers", "name": how, "x": [x for x, each, _ in points if each == how],
             "y": [0 for _, each, _ in points if each == how], "cliponaxis": False,
             "text": [label(of) for _, each, of in points if each == how],
-            "marker": {"symbol": "x", "size": 12, "color": COLOURS[5]},
+            "marker": {"symbol": "x", "size": 12, "color": RED},
             "hovertemplate": f"%{{text}}, batch %{{x}}: {label(how)}<extra></extra>",
         }
         for how in dict.fromkeys(how for _, how, _ in points)

@@ -16,6 +16,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from toolkit.reports.html.charts import DARK
 from toolkit.reports.html.content import Section
 from toolkit.reports.html.definitions import DEFINITIONS, anchor
 
@@ -34,7 +35,7 @@ def render(title: str, subtitle: str, sections: Sequence[Section]) -> str:
         f"style-src {_hashed(style)} {_hashed('')}; img-src data:; base-uri 'none'; form-action 'none'"
     )
     return _template().render(
-        title=title, subtitle=subtitle, sections=sections, policy=policy, definitions=DEFINITIONS,
+        title=title, subtitle=subtitle, sections=sections, policy=policy, definitions=DEFINITIONS, dark=DARK,
         foreign=FOREIGN_STYLE.findall(plotly), style=Markup(style), script=Markup(script), plotly=Markup(plotly),  # noqa: S704 - our own files, and Plotly's
     )  # fmt: skip
 

@@ -12,8 +12,10 @@
     return { text: light ? "#1c2430" : "#e3e8ee", grid: light ? "#dde2e8" : "#39424e", hover: light ? "#ffffff" : "#1b222b" };
   };
 
-  // The darkest of the colours is hard to see on a dark ground as a thin line.
-  const lit = (data, printing) => printing || !dark.matches ? data : JSON.parse(JSON.stringify(data).replaceAll("#0072B2", "#4AA3DF"));
+  // What stands out from white does not from a dark ground: each colour has its other.
+  const others = Object.entries(JSON.parse(document.querySelector("main").dataset.dark));
+  const lit = (data, printing) => printing || !dark.matches ? data
+    : JSON.parse(others.reduce((text, [light, other]) => text.replaceAll(light, other), JSON.stringify(data)));
 
   // As wide as a printed page of A4 or US letter, whichever is narrower, less its margins, in CSS pixels.
   const PRINTED = 680;
@@ -34,9 +36,8 @@
       made.grid = { ...layout.grid, rows: cells, columns: 1 };
       made.height = 90 + (layout.height - 90) * layout.grid.columns;
     }
-    if (layout.yaxis && layout.yaxis.ticktext) {
-      made.yaxis = { ...layout.yaxis, ticktext: layout.yaxis.ticktext.map(cut), tickfont: { size: 10 } };
-    }
+    made.yaxis = { ...layout.yaxis, tickfont: { size: 10 } };
+    if (made.yaxis.ticktext) made.yaxis.ticktext = made.yaxis.ticktext.map(cut);
     for (const name of axes(made)) {
       if (name.startsWith("x") && !made[name].tickvals) made[name] = { nticks: 5, tickangle: 0, ...made[name] };
     }
@@ -74,9 +75,14 @@
     const mark = document.createElement("span");
     const line = trace.type === "scatter" && trace.mode !== "markers";
     mark.className = line ? "swatch line" : "swatch";
-    mark.style[line ? "borderTopColor" : "backgroundColor"] = found || "#8C8C8C";
+    mark.style[line ? "borderTopColor" : "backgroundColor"] = found || "#6C6C6C";
     if (line && trace.line.dash && trace.line.dash !== "solid") mark.style.borderTopStyle = trace.line.dash === "dot" ? "dotted" : "dashed";
     return mark;
+  };
+
+  const recoloured = (figure, data) => {
+    const named = data.filter((trace) => trace.showlegend !== false);
+    figure.querySelectorAll(".legend button .swatch").forEach((mark, place) => mark.replaceWith(swatch(named[place])));
   };
 
   const legend = (figure, drawing, data, shows) => {
@@ -118,7 +124,9 @@
     const made = styled(layout, false);
     drawing.style.height = `${made.height}px`;
     Plotly.newPlot(drawing, lit(data, false), made, config);
-    legend(figure, drawing, data, layout.showlegend !== false);
+    // What Plotly measures texts with is no picture of anything.
+    document.getElementById("js-plotly-tester").setAttribute("aria-hidden", "true");
+    legend(figure, drawing, lit(data, false), layout.showlegend !== false);
     ranges(figure, drawing);
     figure.dataset.drawn = "true";
   };
@@ -130,6 +138,7 @@
       const shown = drawing.layout.xaxis.range;
       drawing.style.height = `${made.height}px`;
       if (shown) made.xaxis.range = [...shown];
+      recoloured(figure, lit(data, printing));
       const hidden = drawing.data.map((trace) => trace.visible);
       Plotly.react(drawing, lit(data, printing).map((trace, place) => ({ ...trace, visible: hidden[place] })), made, config);
     }

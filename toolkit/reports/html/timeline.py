@@ -81,6 +81,7 @@ def _lanes(spans: Sequence[Span], since_ns: int) -> Iterator[charts.Trace]:
             "customdata": [charts.label(text) for text in texts],
             "hovertemplate": "%{customdata}: %{x:,.3f} s from %{base:,.3f} s<extra></extra>",
             "text": None if ledger else [charts.label(text) for text in texts], "textposition": "inside",
+            "insidetextfont": {"color": charts.ON_SHADES},
             "insidetextanchor": "middle", "constraintext": "inside", "textangle": 0,
             "marker": {
                 "color": charts.colour(name, place) if ledger else _shades(own, place), "line": {"width": 0}
@@ -89,7 +90,7 @@ def _lanes(spans: Sequence[Span], since_ns: int) -> Iterator[charts.Trace]:
 
 
 def _shades(spans: Sequence[Span], place: int) -> list[str]:
-    return ["#9AA5B1" if (span.epoch or place) % 2 else "#C3CBD4" for span in spans]
+    return [charts.SHADES[(span.epoch or place) % 2] for span in spans]
 
 
 def _called(span: Span) -> str:
@@ -110,7 +111,7 @@ def _steps(steps: Sequence[StepPoint], since_ns: int) -> Iterator[charts.Trace]:
                 "customdata": [f"epoch {step.epoch}, step {step.step}" for step in own],
                 "hovertemplate": "%{customdata}: %{y:,.2f} ms",
                 "marker": {"size": 7 if compiled else 4, "symbol": "x" if compiled else "circle"},
-                "line": {"width": 1, "color": charts.COLOURS[5 if compiled else 0]},
+                "line": {"width": 1, "color": charts.RED if compiled else charts.BLUE},
             }  # fmt: skip
 
 
