@@ -116,8 +116,11 @@ images: setup
 image: setup
 	@$(BIN)/hwprof image $(IMAGE_OPTIONS) -- $(call quoted,$(call needed,FRAMEWORK,$(IMAGE_EXAMPLE))-$(call needed,VARIANT,$(IMAGE_EXAMPLE)))
 
+# A process of tests for each processor; tests that share what is slow to make run in one: tests/conftest.py.
+PYTEST := $(BIN)/python -m pytest -n auto
+
 test: setup-dev
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 lint: setup-dev
 	@$(BIN)/ruff check
@@ -127,7 +130,7 @@ lint: setup-dev
 	@$(BIN)/hadolint containers/Dockerfile
 
 check: lint
-	@$(BIN)/python -m pytest -m 'not e2e' --hypothesis-profile=quick
+	@$(PYTEST) -m 'not e2e' --hypothesis-profile=quick
 
 fuzz:
 	$(call make-environment,fuzz)

@@ -2,16 +2,14 @@
 
 import gzip
 import json
-import os
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from tests.test_cli import HWPROF, REPO
+from tests.commands import REPO, Answer, hwprof
 from toolkit.commands.analyze import command
 
 SHARED = REPO.parent / "shared" / "traces"
@@ -27,11 +25,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def analyze(cache: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """The command as a person runs it."""
-    environment = os.environ | {"XDG_CACHE_HOME": str(cache), "COLUMNS": "200"}
-    command = [HWPROF, "analyze", *arguments]
-    return subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True, check=False)
+def analyze(cache: Path, *arguments: str | Path) -> Answer:
+    """The command on a wide terminal."""
+    return hwprof("analyze", *arguments, variables={"XDG_CACHE_HOME": str(cache), "COLUMNS": "200"})
 
 
 def trace_of(*kernels: tuple[str, int, int], rank: int | None = None, world_size: int = 2) -> dict[str, Any]:

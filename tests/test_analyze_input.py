@@ -1,7 +1,6 @@
 """What people and strangers hand to `hwprof analyze`: every answer is an analysis or one clear line."""
 
 import gzip
-import io
 import json
 import os
 import pty
@@ -10,26 +9,15 @@ import signal
 import subprocess
 import sys
 import zipfile
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-from tests.test_analyze import HOSTILE, trace_of, written
-from tests.test_analyze import analyze as analyze_as_people_do
-from tests.test_cli import HWPROF, REPO
-from toolkit.commands import cli
+from tests.commands import HWPROF, REPO, Answer, hwprof
+from tests.test_analyze import HOSTILE, analyze, trace_of, written
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
-
-
-class Answer(NamedTuple):
-    """How a command ended and what it printed."""
-
-    returncode: int
-    stdout: str
-    stderr: str
 
 
 @pytest.fixture(scope="module")
@@ -38,20 +26,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def analyze(cache: Path, *arguments: str | Path) -> Answer:
-    """The command, in this process."""
-    words = ["hwprof", "analyze", *map(os.fspath, arguments)]
-    environment = {"XDG_CACHE_HOME": str(cache), "COLUMNS": "200"}
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.setattr(sys, "argv", words)
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        code = cli._main()
-    return Answer(code, out.getvalue(), err.getvalue())
-
-
-def one_line(answer: "Answer | subprocess.CompletedProcess[str]") -> str:
+def one_line(answer: Answer) -> str:
     """The only line of an error, with exit code 2 and nothing else printed."""
     assert answer.returncode == 2, answer.stderr
     assert answer.stdout == ""
@@ -120,7 +95,7 @@ def test_hostile_file_names_are_data(cache: Path, tmp_path: Path, name: str) -> 
     assert line.isprintable()
     path.write_text(json.dumps(trace_of((HOSTILE, 10, 10))))
     assert len(json.loads(analyze(cache, path, "--json").stdout)["traces"]) == 1
-    report = analyze_as_people_do(cache, path)  # whose output is bytes in the end
+    report = analyze(cache, path)
     assert report.returncode == 0, report.stderr
     assert "\x1b" not in report.stdout
     assert "\u202e" not in report.stdout
@@ -143,10 +118,10 @@ def test_a_file_that_may_not_be_read_says_so(cache: Path, tmp_path: Path) -> Non
     assert len(json.loads(answers[1].stdout)["traces"]) == 1
 
 
-def as_nobody(cache: Path, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+def as_nobody(cache: Path, *arguments: str | Path) -> Answer:
     """The command, run without the right to read everything."""
     if os.geteuid() != 0:
-        return analyze_as_people_do(cache, *arguments)
+        return analyze(cache, *arguments)
     environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
     without = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
     command = [*without, HWPROF, "analyze", *arguments]
@@ -200,8 +175,7 @@ def test_salvage_is_said_in_both_forms(cache: Path, tmp_path: Path) -> None:
 )
 def test_a_mistyped_command_line_is_one_line(words: list[str], said: str) -> None:
     """The nearest name and where all of them are listed, no page of usage."""
-    answer = subprocess.run([HWPROF, *words], cwd=REPO, capture_output=True, text=True, check=False)
-    assert said in one_line(answer)
+    assert said in one_line(hwprof(*words))
 
 
 def large(folder: Path, kernels: int) -> Path:

@@ -7,24 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import HWPROF, REPO, hwprof, in_own_process, in_process
 from toolkit.commands.cli import COMMANDS
 from toolkit.spec import FRAMEWORKS
-
-REPO = Path(__file__).parents[1]
-HWPROF = Path(sys.executable).with_name("hwprof")
-
-
-def hwprof(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """The installed command, as a person runs it."""
-    # os.environ, for the C library's environment has what pytest's readline put there: COLUMNS=80.
-    return subprocess.run(
-        [HWPROF, *arguments], cwd=REPO, env=dict(os.environ), capture_output=True, text=True, check=False
-    )  # fmt: skip
 
 
 def test_help_lists_every_command() -> None:
     """`hwprof --help` shows the commands with a line each, examples and exit codes."""
-    shown = hwprof("--help")
+    shown = in_own_process("--help")
     assert shown.returncode == 0
     for word in (*COMMANDS, "Exit codes"):
         assert word in shown.stdout
@@ -36,7 +26,7 @@ def test_help_imports_no_analysis_library() -> None:
         "import sys\nfrom toolkit.commands import cli\ntry:\n cli.cli.main(['--help'])\nexcept SystemExit:\n pass\n"
         "assert not {'duckdb', 'pyarrow', 'rich', 'msgspec', 'numpy', 'tensorboard'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", code], cwd=REPO, check=True, capture_output=True)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +56,7 @@ def test_a_shell_completes_commands_choices_and_runs(words: list[str], offered: 
 @pytest.mark.parametrize("name", list(COMMANDS))
 def test_every_command_explains_itself(name: str) -> None:
     """Each command has help of its own."""
-    shown = hwprof(name, "--help")
+    shown = in_process(name, "--help")
     assert shown.returncode == 0
     assert "Usage: hwprof" in shown.stdout
 
@@ -108,7 +98,7 @@ def test_bad_input_is_one_clear_line(settings: list[str], said: str, tmp_path: P
     """What is wrong, naming the value, then the remedy; exit code 2; and no run folder."""
     if settings == ["device=cuda"] and Path("/dev/nvidiactl").exists():
         pytest.skip("device=cuda is no bad input here: this machine has a GPU")
-    answer = hwprof("run", "--runs", tmp_path / "runs", *(f"--set={setting}" for setting in settings))
+    answer = in_process("run", "--runs", tmp_path / "runs", *(f"--set={setting}" for setting in settings))
     assert answer.returncode == 2
     assert said in answer.stderr.splitlines()[-1]
     assert "Traceback" not in answer.stderr
@@ -127,7 +117,7 @@ def test_a_bad_profile_is_one_clear_line(toml: str, said: str, tmp_path: Path) -
     """A profile of one's own is checked like the settings."""
     profile = tmp_path / "mine.toml"
     profile.write_text(toml)
-    answer = hwprof("run", profile, "--runs", tmp_path / "runs")
+    answer = in_process("run", profile, "--runs", tmp_path / "runs")
     assert answer.returncode == 2
     assert said in answer.stderr
 
@@ -135,7 +125,7 @@ def test_a_bad_profile_is_one_clear_line(toml: str, said: str, tmp_path: Path) -
 def test_a_run_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
     """A file where the runs' folder should be is named, before anything long starts."""
     (tmp_path / "runs").write_text("")
-    answer = hwprof("run", "--runs", tmp_path / "runs", "--set=model=cifar_cnn")
+    answer = in_process("run", "--runs", tmp_path / "runs", "--set=model=cifar_cnn")
     assert answer.returncode == 2
     assert f"{tmp_path / 'runs'}" in answer.stderr
     assert "Give another with --runs." in answer.stderr

@@ -12,6 +12,7 @@ import pytest
 from msgspec import structs
 from rich.console import Console
 
+from tests.commands import Answer, hwprof
 from tests.made_runs import made_run
 from toolkit.analyses.crossover import Crossover, crossover
 from toolkit.analyses.summary import Latency, Summary, Unavailable
@@ -141,20 +142,19 @@ def infers(folder: Path, times: dict[int, float], *, gpu: bool, lacking: str = "
     return folder
 
 
-def hwprof(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+def asked(*arguments: str | Path) -> Answer:
     """`hwprof crossover` with these."""
-    command = [Path(sys.executable).parent / "hwprof", "crossover", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return hwprof("crossover", *arguments)
 
 
 def test_a_batch_that_ran_out_of_memory_is_named(tmp_path: Path) -> None:
     """The others decide; the table has the processor's figure, and the reason stands below."""
     cpu = infers(tmp_path / "a", {1: 2, 8: 9, 32: 30}, gpu=False)
     gpu = infers(tmp_path / "b", {1: 4, 8: 5}, gpu=True, lacking="out of memory: 3 GiB asked for")
-    done = hwprof(gpu, cpu)
+    done = asked(gpu, cpu)
     assert done.returncode == 0, done.stderr
     assert "batch 32 on the GPU: out of memory: 3 GiB asked for" in done.stdout
-    told = json.loads(hwprof(cpu, gpu, "--json").stdout)
+    told = json.loads(asked(cpu, gpu, "--json").stdout)
     assert [one["batch"] for one in told["crossovers"]] == [8, 8]
     assert [one["transfer"] for one in told["crossovers"]] == [True, False]
     assert told["crossovers"][1]["points"][0]["cpu_ns"]["estimate"] == MS
@@ -176,7 +176,7 @@ def test_what_is_no_such_pair_is_refused(
     tmp_path: Path, first: dict[str, Any], second: dict[str, Any], problem: str
 ) -> None:
     """One device twice, another precision, another framework: exit code 2 and one line."""
-    done = hwprof(infers(tmp_path / "a", {1: 2}, **first), infers(tmp_path / "b", {1: 1}, **second))
+    done = asked(infers(tmp_path / "a", {1: 2}, **first), infers(tmp_path / "b", {1: 1}, **second))
     assert done.returncode == 2
     assert problem in done.stderr
 
@@ -197,11 +197,11 @@ def test_a_real_run_on_the_processor_stands_beside_one_on_a_gpu(tmp_path: Path) 
     scaled = [structs.replace(one, p50_ns=round(one.p50_ns * factors[one.batch])) for one in summary.inference]
     (gpu / "summary.json").write_text(encode(structs.replace(summary, inference=scaled)))
     on_gpu(gpu)
-    done = hwprof(cpu, gpu, "--json")
+    done = asked(cpu, gpu, "--json")
     assert done.returncode == 0, done.stderr
     with_transfer, without = msgspec.json.decode(done.stdout)["crossovers"]
     assert (with_transfer["outcome"], with_transfer["batch"], with_transfer["after"]) == ("crossover", 4, 1)
     assert [point["batch"] for point in without["points"]] == [1, 4]
     console = Console(width=120, record=True)
-    console.print(hwprof(cpu, gpu).stdout)
+    console.print(asked(cpu, gpu).stdout)
     assert "From batch 4 on the GPU is faster" in console.export_text()

@@ -35,6 +35,34 @@ def build_editable(wheel_directory, config_settings=None, metadata_directory=Non
             wheel.writestr(member, text)
     return "hwprof-0-py3-none-any.whl"
 """
+# Tests under our conftest.py, to see what it makes of them.
+SPREAD = """
+import time, pytest
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    with (tmp_path_factory.getbasetemp().parent / "made").open("a+") as file:
+        file.write("made it\\n")
+        file.seek(0)
+        return file.read().count("made it")
+
+def test_skipped(): pytest.skip("no time")
+
+@pytest.mark.e2e
+@pytest.mark.gpu
+def test_on_a_gpu(): pytest.skip("no GPU")
+
+@pytest.mark.e2e
+def test_end_to_end(): pytest.skip("no framework")
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("number", range(4))
+def test_shares(made, number): assert (made, number) < (1, 3)
+
+def test_slow():
+    end = time.process_time() + 1
+    while time.process_time() < end: pass
+"""
 
 
 def make(*arguments: str, folder: Path = ROOT, exported: Mapping[str, str] = {}) -> subprocess.CompletedProcess[str]:
@@ -188,19 +216,35 @@ def test_a_planted_violation_breaks_its_contract(tmp_path: Path) -> None:
     assert [name for name in contracts if f"{name} BROKEN" not in broken] == []
 
 
-@pytest.mark.parametrize(("markers", "failed"), [("e2e", True), ("", False), ("e2e gpu", False)])
-def test_a_skipped_end_to_end_test_fails_in_ci(tmp_path: Path, markers: str, failed: bool) -> None:  # noqa: FBT001 pytest hands it over
+@pytest.fixture(scope="module")
+def spread(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What pytest says, in CI and with several processes, of tests under our conftest.py."""
+    folder = tmp_path_factory.mktemp("spread")
+    shutil.copy(ROOT / "tests" / "conftest.py", folder)
+    (folder / "test_it.py").write_text(SPREAD)
+    (folder / "pytest.ini").write_text("[pytest]\nquick_s = 0.9\nmarkers =\n e2e\n gpu\n")
+    command = [sys.executable, "-m", "pytest", "-ra", "-n", "2"]
+    environment = os.environ | {"CI": "true"}
+    return subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True).stdout
+
+
+def test_a_skipped_end_to_end_test_fails_in_ci(spread: str) -> None:
     """With CI=true a skip of an end-to-end test is a failure, unless it needs a GPU; other skips stay skips."""
-    shutil.copy(ROOT / "tests" / "conftest.py", tmp_path)
-    decorators = "".join(f"@pytest.mark.{marker}\n" for marker in markers.split())
-    (tmp_path / "test_it.py").write_text(f"import pytest\n{decorators}def test_it(): pytest.skip('no framework')\n")
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n e2e\n gpu\n")
-    command = [sys.executable, "-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=os.environ | {"CI": "true"}, check=False, capture_output=True, text=True
-    )
-    assert ("1 failed" in done.stdout) == failed
-    assert "no framework" in done.stdout
+    assert "FAILED test_it.py::test_end_to_end - " in spread
+    assert "no framework" in spread
+    assert set(re.findall(r"SKIPPED \[1\] test_it.py:\d+: (.*)", spread)) == {"no time", "no GPU"}
+
+
+def test_what_a_fixture_makes_for_a_file_is_made_once(spread: str) -> None:
+    """However many processes there are: its tests run in one; one that fails is named as pytest is called again."""
+    assert re.findall(r"FAILED (test_it.py::test_shares\S*)", spread) == ["test_it.py::test_shares[3]"]
+
+
+def test_a_quick_test_that_is_slow_is_named(spread: str) -> None:
+    """By what it takes of the processor; pytest's own line comes last."""
+    named = spread.partition("and not marked e2e")[2].splitlines()[1]
+    assert named.endswith(" s test_it.py::test_slow")
+    assert re.fullmatch("=+ 2 failed, 4 passed, 2 skipped in .* =+", spread.splitlines()[-1])
 
 
 def test_commit_hooks_need_no_other_repository() -> None:

@@ -13,7 +13,7 @@ import hcl2
 import pytest
 
 from containers import derived
-from tests.test_cli import HWPROF
+from tests.commands import in_process
 from tests.test_house import make
 from toolkit.capture import images, pip_settings
 from toolkit.capture.images import Recipe
@@ -191,7 +191,7 @@ def test_buildx_reads_the_bake_file(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_an_unknown_image_is_one_line_with_the_nearest(arguments: tuple[str, ...], line: str) -> None:
     """A name that is no image, or a runtime that is no engine, says which is nearest, before any engine is asked."""
-    done = subprocess.run([HWPROF, "image", *arguments], check=False, capture_output=True, text=True)
+    done = in_process("image", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(line)
     assert len(done.stderr.splitlines()) == 1
@@ -199,8 +199,7 @@ def test_an_unknown_image_is_one_line_with_the_nearest(arguments: tuple[str, ...
 
 def test_no_engine_is_one_line() -> None:
     """Where no engine answers, the error says of it why not, and that a run can do without."""
-    command = [HWPROF, "image", "--runtime", "podman", "torch-cpu"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env={"PATH": "/no/such"})
+    done = in_process("image", "--runtime", "podman", "torch-cpu", variables={"PATH": "/no/such"})
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "hwprof: podman: not installed. Install podman, or use runtime=local.\n"
 

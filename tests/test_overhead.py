@@ -1,12 +1,11 @@
 """What hwprof's own options cost: how a step is timed, what is held to what, what cannot be had, the whole command."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.commands import in_own_process, in_process
 from toolkit.analyses.overhead import costs, step_ns
 from toolkit.analyses.statistics import HIGHER, NONE_SHOWN
 from toolkit.capture.profiler_options import NOT_APART, OFF, OPTIONS, TAKEN, settings_of
@@ -103,12 +102,6 @@ def test_py_spy_without_the_host_s_sampler_is_refused() -> None:
         resolve(None, ["pyspy=true", "samplers=gpu"], profiles=PROFILES)
 
 
-def hwprof(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    """`hwprof overhead` with these."""
-    command = [Path(sys.executable).parent / "hwprof", "overhead", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 @pytest.mark.parametrize("setting", sorted(TAKEN))
 def test_settings_that_the_options_make_are_refused(setting: str) -> None:
     """Before anything runs, in one line that names the setting."""
@@ -118,7 +111,7 @@ def test_settings_that_the_options_make_are_refused(setting: str) -> None:
 
 def test_an_unknown_option_is_refused_with_the_nearest() -> None:
     """Exit code 2 and one line."""
-    done = hwprof("--options", "shape")
+    done = in_process("overhead", "--options", "shape")
     assert done.returncode == 2
     assert done.stderr.startswith("hwprof: Unknown option 'shape'. Did you mean 'shapes'?")
 
@@ -128,7 +121,7 @@ def test_the_real_loop_is_measured_with_and_without() -> None:
     """Off and the plain profiler are timed in fresh processes; the GPU's sampler is, too, or a reason is given."""
     few = ("--model", "cifar_cnn", "--options", "profiler,gpu sampler", "--steps", "5", "--repeats", "1", "--json")
     workload = [text for name in ("device=cpu", "runtime=local", "batch=4", "threads=1") for text in ("--set", name)]
-    done = hwprof(*few, *workload)
+    done = in_own_process("overhead", *few, *workload)
     assert done.returncode == 0, done.stderr
     (found,) = json.loads(done.stdout)
     options = {option["option"]: option for option in found["options"]}

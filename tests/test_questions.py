@@ -1,15 +1,13 @@
 """docs/questions.md: every question is asked again, and has the answer that the page shows."""
 
-import os
 import re
-import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from tests import recorded
-from tests.test_cli import HWPROF, REPO
+from tests.commands import REPO, in_shell
 
 SHARED = REPO.parent / "shared" / "traces" / "kineto"
 PAGE = REPO / "docs" / "questions.md"
@@ -43,11 +41,8 @@ def test_a_question_of_the_page_has_the_answer_that_it_shows(place: Path, questi
     """To the character, in a terminal of 100 columns."""
     if not SHARED.exists() and ".pt.trace.json" in question.command:
         pytest.skip("the shared traces are not beside the repository")
-    path = os.pathsep.join([str(Path(HWPROF).parent), os.environ["PATH"]])
-    environment = os.environ | {"PATH": path, "COLUMNS": "100", "XDG_CACHE_HOME": str(place / "cache")}
-    answer = subprocess.run(
-        ["sh", "-c", question.command], cwd=place, env=environment, capture_output=True, text=True, check=False
-    )
+    variables = {"COLUMNS": "100", "XDG_CACHE_HOME": str(place / "cache")}
+    answer = in_shell(question.command, cwd=place, variables=variables)
     assert answer.returncode == 0, answer.stderr
     assert "\n".join(line.rstrip() for line in answer.stdout.splitlines()).strip("\n") == question.shown
 

@@ -1,16 +1,14 @@
 """docs/reading-a-trace.md and the README on traces: their commands run, and print what the page shows of them."""
 
 import gzip
-import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tests.test_cli import HWPROF, REPO
+from tests.commands import REPO, Answer, in_shell
 
 SHARED = REPO.parent / "shared" / "traces"
 PAGE = REPO / "docs" / "reading-a-trace.md"
@@ -65,13 +63,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(place: Path, command: str) -> subprocess.CompletedProcess[str]:
+def run(place: Path, command: str) -> Answer:
     """The command as a person gives it to a shell whose terminal is 80 columns wide."""
-    path = os.pathsep.join([str(Path(HWPROF).parent), os.environ["PATH"]])
-    environment = os.environ | {"PATH": path, "COLUMNS": "80", "XDG_CACHE_HOME": str(place / "cache")}
-    return subprocess.run(
-        ["sh", "-c", command], cwd=place, env=environment, capture_output=True, text=True, check=False
-    )
+    return in_shell(command, cwd=place, variables={"COLUMNS": "80", "XDG_CACHE_HOME": str(place / "cache")})
 
 
 def said(text: str) -> str:
