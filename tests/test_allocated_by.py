@@ -6,12 +6,11 @@ from typing import Any
 import pytest
 
 from tests.device_slices import span
-from tests.stores import read
+from tests.stores import SHARED, shared
 from toolkit.analyses import runner
 from toolkit.analyses.allocated_by import AllocatedBy, allocated_by
 from toolkit.ingest.store import StoreWriter, connect
 
-SHARED = Path(__file__).parents[2] / "shared" / "traces"
 SLICES = [
     span("op", "aten::mm", 0, 100), span("op", "aten::empty", 10, 20), span("op", "aten::empty", 110, 120),
     span("op", "autograd::engine::evaluate_function: MmBackward0", 200, 300), span("op", "aten::mm", 210, 290),
@@ -67,11 +66,11 @@ def test_allocators_frees_and_unknown_sizes_are_told_apart(tmp_path: Path) -> No
         ("xplane/gpu_cc70_tf_bert.xplane.pb", 0.02),
     ],
 )
-def test_real_allocations_find_what_asked_for_them(file: str, not_told: float, tmp_path: Path) -> None:
+def test_real_allocations_find_what_asked_for_them(
+    file: str, not_told: float, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """All together they are what the allocators allocated, and hardly any is of nobody."""
-    path = tmp_path / Path(file).name
-    path.symlink_to(SHARED / file)
-    connection = read(path)
+    connection = shared(file, tmp_path_factory)
     found = allocated_by(connection)
     whole = {(row["device"], row["allocator"]): row["allocated_bytes"] for row in runner.run(connection, "allocations")}
     for (device, allocator), size in whole.items():

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from tests.commands import REPO, Answer, hwprof
+from tests.commands import Answer, hwprof
+from tests.stores import SHARED, traces_cache
 from toolkit.commands.analyze import command
 
-SHARED = REPO.parent / "shared" / "traces"
 EXPECTED: dict[str, Any] = json.loads((SHARED / "expected.json").read_text()) if SHARED.exists() else {}
 SHOWN = [*EXPECTED.get("kineto", {}), *EXPECTED.get("xplane", {}), *EXPECTED.get("memory", {})]
 needs_traces = pytest.mark.skipif(not EXPECTED, reason="the shared traces are not beside the repository")
@@ -21,8 +21,8 @@ HOSTILE = "[bold]<img src=x onerror=alert(1)>\x1b[31m'; DROP TABLE slices; --/..
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder of these tests' own."""
-    return tmp_path_factory.mktemp("cache")
+    """The cache folder of all tests of real traces."""
+    return traces_cache(tmp_path_factory)
 
 
 def analyze(cache: Path, *arguments: str | Path) -> Answer:
@@ -77,14 +77,13 @@ def test_a_trace_without_gpu_work_where_there_should_be_some_is_not_trusted(cach
 
 @needs_traces
 @pytest.mark.parametrize("name", EXPECTED.get("must_be_rejected", []))
-def test_a_corrupt_trace_is_one_clear_line(cache: Path, name: str) -> None:
+def test_a_corrupt_trace_is_one_clear_line(tmp_path: Path, name: str) -> None:
     """It names the file, and nothing of it is kept."""
-    before = list((cache / "hwprof" / "stores").glob("*"))
-    answer = analyze(cache, SHARED / name)
+    answer = analyze(tmp_path, SHARED / name)
     assert answer.returncode != 0
     assert name.rpartition("/")[2] in answer.stderr
     assert len(answer.stderr.splitlines()) == 1
-    assert list((cache / "hwprof" / "stores").glob("*")) == before
+    assert list((tmp_path / "hwprof" / "stores").glob("*")) == []
 
 
 @needs_traces
@@ -190,8 +189,9 @@ def test_a_folder_of_ranks_is_one_table_with_the_missing_named(cache: Path, tmp_
     assert "Missing of 3 ranks: 1" in report
 
 
-def test_a_trace_is_read_once(cache: Path, tmp_path: Path) -> None:
+def test_a_trace_is_read_once(tmp_path: Path) -> None:
     """The same content, under another name too, is answered from the store kept of it."""
+    cache = tmp_path / "cache"
     content = trace_of(("once", 10, 10))
     analyze(cache, written(tmp_path, "first", content))
     stores = set((cache / "hwprof" / "stores").glob("*"))

@@ -1,18 +1,12 @@
 """Kernels by what asked for them, on real traces."""
 
-from pathlib import Path
-
 import duckdb
 import pytest
 
+from tests.stores import SHARED, shared
 from toolkit.analyses.device_time import device_time
 from toolkit.analyses.kernel_attribution import kernel_attribution
 from toolkit.analyses.streams import launches, stream_idle
-from toolkit.ingest import kineto, xplane
-from toolkit.ingest.store import StoreWriter, connect
-
-SHARED = Path(__file__).parents[2] / "shared" / "traces"
-KINETO = SHARED / "kineto"
 
 # What share of each real trace's kernel time no operator is known to have asked for, and why, at most.
 UNKNOWN_SHARE = {
@@ -33,23 +27,21 @@ UNKNOWN_SHARE = {
 }
 
 
-needs_traces = pytest.mark.skipif(not KINETO.exists(), reason="the shared traces are not beside the repository")
+needs_traces = pytest.mark.skipif(not SHARED.exists(), reason="the shared traces are not beside the repository")
 
 
-def imported(trace: str, folder: Path) -> duckdb.DuckDBPyConnection:
+def imported(trace: str, folders: pytest.TempPathFactory) -> duckdb.DuckDBPyConnection:
     """The store of one shared trace, whose slices can be had otherwise: `slices` is a view of `all_slices`."""
-    with StoreWriter(folder) as store:
-        kineto.read(KINETO / f"{trace}.pt.trace.json.gz", trace=0, pass_name=None, store=store)
-    connection = connect(folder)
+    connection = shared(f"kineto/{trace}.pt.trace.json.gz", folders)
     connection.execute("ALTER VIEW slices RENAME TO all_slices; CREATE VIEW slices AS FROM all_slices")
     return connection
 
 
 @needs_traces
 @pytest.mark.parametrize("trace", UNKNOWN_SHARE)
-def test_kernel_time_of_real_traces_finds_its_operator(trace: str, tmp_path: Path) -> None:
+def test_kernel_time_of_real_traces_finds_its_operator(trace: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Every kernel is in every list once; what no operator asked for is no more than is known and explained."""
-    connection = imported(trace, tmp_path)
+    connection = imported(trace, tmp_path_factory)
     found = kernel_attribution(connection)
     assert [row.kernels for row in found] == [time.kernels for time in device_time(connection) if time.kernels]
     unknown = sum(part.kernel_ns for row in found for part in row.operators if part.name is None)
@@ -60,9 +52,9 @@ def test_kernel_time_of_real_traces_finds_its_operator(trace: str, tmp_path: Pat
 
 @needs_traces
 @pytest.mark.parametrize("trace", ["b200_eager_8gpu", "mi300_ddp_resnet18", "v100_resnet50_steps_memory"])
-def test_nesting_finds_the_operators_that_the_trace_names(trace: str, tmp_path: Path) -> None:
+def test_nesting_finds_the_operators_that_the_trace_names(trace: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Without external ids, real traces are attributed just as with them: the two ways confirm each other."""
-    connection = imported(trace, tmp_path)
+    connection = imported(trace, tmp_path_factory)
     told = kernel_attribution(connection)
     connection.execute(
         "CREATE OR REPLACE VIEW slices AS SELECT * REPLACE (NULL::BIGINT AS external_id) FROM all_slices"
@@ -78,10 +70,10 @@ def test_nesting_finds_the_operators_that_the_trace_names(trace: str, tmp_path: 
     [("forward", {"forward"}), ("backward", {"forward", "backward"}), ("optimizer", {"optimizer"})],
 )
 def test_directions_are_those_that_the_user_annotated(
-    trace: str, section: str, directions: set[str], tmp_path: Path
+    trace: str, section: str, directions: set[str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """What was launched in sections that a training script itself annotated has the direction that names them."""
-    connection = imported(trace, tmp_path)
+    connection = imported(trace, tmp_path_factory)
     sections = "CREATE TABLE sections AS FROM all_slices WHERE kind = 'annotation' AND name = $1"
     connection.execute(sections, [f"## {section} ##"])
     connection.execute("""
@@ -98,11 +90,11 @@ def test_directions_are_those_that_the_user_annotated(
 @pytest.mark.parametrize(
     ("trace", "known"), [("gpu_cc70_tf_bert", {"Cast", "RandomUniform", "GreaterEqual"}), ("mi300_jax_conv", set())]
 )
-def test_tensorflow_launches_under_operators_and_jax_does_not(trace: str, known: set[str], tmp_path: Path) -> None:
+def test_tensorflow_launches_under_operators_and_jax_does_not(
+    trace: str, known: set[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """TensorFlow's executor wraps each launch in its operator; JAX's threads run compiled programs, which name none."""
-    with StoreWriter(tmp_path) as store:
-        xplane.read(SHARED / "xplane" / f"{trace}.xplane.pb", trace=0, pass_name=None, store=store)
-    for found in kernel_attribution(connect(tmp_path)):
+    for found in kernel_attribution(shared(f"xplane/{trace}.xplane.pb", tmp_path_factory)):
         names = {part.name for part in found.operators}
         assert names >= known
         assert (None in names) == (not known)

@@ -1,15 +1,13 @@
 """The one table of kernel categories: what it knows, and that no rule is dead."""
 
 import json
-from pathlib import Path
 
 import pytest
 
-from tests.test_device_time import EXPECTED, FIGURES, SHARED, imported
+from tests.stores import shared
+from tests.test_device_time import EXPECTED, FIGURES
 from toolkit.analyses.device_time import device_time
-from toolkit.ingest import xplane
 from toolkit.ingest.categories import OTHER, kernel_category, own_name, rules
-from toolkit.ingest.store import StoreWriter, connect
 
 XPLANE_GPUS = [
     file
@@ -71,15 +69,16 @@ def test_own_name_leaves_out_what_surrounds_it() -> None:
 @pytest.mark.parametrize("file", [file for file, devices in EXPECTED.items() if devices])
 def test_hardly_any_kernel_time_is_other(file: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """On each shared GPU trace at most one twentieth of the kernel time is in no category."""
-    for device in device_time(imported(file, tmp_path_factory)):
+    for device in device_time(shared(file, tmp_path_factory)):
         assert device.categories.get(OTHER, 0) * 20 <= device.kernel_sum_ns, json.dumps(device.categories)
 
 
 @pytest.mark.parametrize("file", XPLANE_GPUS)
-def test_hardly_any_kernel_time_of_tensorflow_and_jax_is_other(file: str, tmp_path: Path) -> None:
+def test_hardly_any_kernel_time_of_tensorflow_and_jax_is_other(
+    file: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """On each shared GPU trace at most one twentieth of the kernel time is in no category."""
-    with StoreWriter(tmp_path) as store:
-        xplane.read(SHARED / file, trace=0, pass_name=None, store=store)
-    kernels = connect(tmp_path).execute("SELECT sum(dur_ns), sum(dur_ns) FILTER (category = $1) FROM slices", [OTHER])
+    store = shared(file, tmp_path_factory)
+    kernels = store.execute("SELECT sum(dur_ns), sum(dur_ns) FILTER (category = $1) FROM slices", [OTHER])
     whole_ns, other_ns = kernels.fetchall()[0]
     assert (other_ns or 0) * 20 <= whole_ns

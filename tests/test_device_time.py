@@ -11,30 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.stores import SHARED, shared
 from toolkit.analyses.device_time import DeviceTime, device_time
 from toolkit.analyses.intervals import Union
 from toolkit.analyses.step_parts import PARTS, REST, StepParts, step_parts
-from toolkit.ingest import kineto
 from toolkit.ingest.store import StoreWriter, connect
 
-SHARED = Path(__file__).parents[2] / "shared" / "traces"
 FIGURES = json.loads((SHARED / "expected.json").read_text()) if (SHARED / "expected.json").exists() else {}
 EXPECTED: dict[str, dict[str, dict[str, int]]] = FIGURES.get("kineto", {})
 STEPS: dict[str, Any] = FIGURES.get("step_breakdown", {})
 needs_traces = pytest.mark.skipif(not EXPECTED, reason="the shared traces are not beside the repository")
-
-
-_IMPORTED: dict[str, duckdb.DuckDBPyConnection] = {}
-
-
-def imported(file: str, folders: pytest.TempPathFactory) -> duckdb.DuckDBPyConnection:
-    """The store of one shared trace, read once for all tests."""
-    if file not in _IMPORTED:
-        folder = folders.mktemp("store")
-        with StoreWriter(folder) as store:
-            kineto.read(SHARED / file, trace=0, pass_name=None, store=store)
-        _IMPORTED[file] = connect(folder)
-    return _IMPORTED[file]
 
 
 def connected(folder: Path, slices: list[dict[str, Any]]) -> duckdb.DuckDBPyConnection:
@@ -53,7 +39,7 @@ def test_every_shared_trace_has_expected_figures() -> None:
 @pytest.mark.parametrize("file", EXPECTED)
 def test_device_figures_are_those_of_an_independent_reader(file: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Every device of a real trace, and every figure of it, is equal to the nanosecond."""
-    found = {time.device: time for time in device_time(imported(file, tmp_path_factory))}
+    found = {time.device: time for time in device_time(shared(file, tmp_path_factory))}
     figures = {
         device: {name: getattr(found[device], name) for name in wanted}
         for device, wanted in EXPECTED[file].items()
@@ -66,7 +52,7 @@ def test_device_figures_are_those_of_an_independent_reader(file: str, tmp_path_f
 @pytest.mark.parametrize("file", [file for file, devices in EXPECTED.items() if devices])
 def test_categories_sum_to_all_device_work(file: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Categories leave nothing out: they sum to the durations of kernels, copies and sets."""
-    connection = imported(file, tmp_path_factory)
+    connection = shared(file, tmp_path_factory)
     work = "SELECT sum(dur_ns) FROM slices WHERE kind IN ('kernel', 'memcpy', 'memset')"
     total = connection.execute(work).fetchall()[0][0]
     assert sum(sum(time.categories.values()) for time in device_time(connection)) == total
@@ -75,7 +61,7 @@ def test_categories_sum_to_all_device_work(file: str, tmp_path_factory: pytest.T
 @pytest.mark.parametrize("file", STEPS)
 def test_steps_are_those_of_the_published_breakdown(file: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Each step's parts equal the TensorBoard plugin's, which are whole microseconds as the trace's times are."""
-    steps = step_parts(imported(file, tmp_path_factory))
+    steps = step_parts(shared(file, tmp_path_factory))
     for step, wanted in zip(steps, STEPS[file]["steps"], strict=True):
         published = {part: 1_000 * wanted.get(part, 0) for part in (*PARTS, REST)}
         assert (str(step.step), step.parts_ns) == (wanted["Step"], published)
@@ -84,7 +70,7 @@ def test_steps_are_those_of_the_published_breakdown(file: str, tmp_path_factory:
 @pytest.mark.parametrize("file", EXPECTED)
 def test_the_device_side_annotation_is_no_second_step(file: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """There is one step a ProfilerStep annotation on the host, each begins where the last ended or later."""
-    connection = imported(file, tmp_path_factory)
+    connection = shared(file, tmp_path_factory)
     marked = "SELECT count(*) FROM slices WHERE kind IN ('op', 'annotation') AND name LIKE 'ProfilerStep#%'"
     steps = step_parts(connection)
     assert len(steps) == connection.execute(marked).fetchall()[0][0]

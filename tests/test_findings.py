@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from tests.device_slices import kernel, launch, span
-from tests.stores import read
+from tests.stores import SHARED, shared
 from tests.test_allocator_memory import GPU, MIB, counters
 from tests.test_analyses import MS, mark, store
 from toolkit.analyses import runner
@@ -19,7 +19,6 @@ from toolkit.analyses.traces import analyse
 from toolkit.ingest.store import StoreWriter, connect
 from toolkit.reports.findings import finding_sections
 
-SHARED = Path(__file__).parents[2] / "shared" / "traces"
 # What is true of each trace, looked at by hand: resnet50_num_workers_0 is Kineto's own example of a loader that is too
 # slow, owlv2's loader takes 142 ms a batch, cuDNN searches for algorithms in the one without steps, the small BERT runs
 # one sentence at a time; those without any finding keep their devices at work for 97 % and more.
@@ -52,12 +51,11 @@ def of_run(folder: Path, **tables: Sequence[dict[str, Any]]) -> list[Finding]:
 
 
 @pytest.mark.parametrize("file", TRUE_OF)
-def test_a_real_trace_shows_what_is_true_of_it(file: str, tmp_path: Path) -> None:
+def test_a_real_trace_shows_what_is_true_of_it(file: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Findings of traces that others took, by rank; each with its figure, its evidence and its remedy."""
     if not SHARED.exists():
         pytest.skip("the shared traces are not beside the repository")
-    (tmp_path / Path(file).name).symlink_to(SHARED / file)
-    with read(tmp_path / Path(file).name) as connection:
+    with shared(file, tmp_path_factory) as connection:
         (trace,) = analyse(connection)
     assert [finding.code for finding in trace.findings] == TRUE_OF[file]
     for finding in trace.findings:

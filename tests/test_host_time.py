@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from tests.device_slices import connected, span
-from tests.test_device_time import imported, needs_traces
+from tests.stores import shared
+from tests.test_device_time import needs_traces
 from toolkit.analyses.host_time import HostPart, HostTime, host_times
 from toolkit.analyses.operators import operator_times
 from toolkit.reports.host_time import host_time_tables
@@ -69,7 +70,7 @@ def test_the_whole_is_what_operators_cover(
 @needs_traces
 def test_a_real_trace_on_the_processor(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Its five steps hold time each, and the whole is that of all operators' own times, which nest there."""
-    store = imported("kineto/cpu_only_rank34.pt.trace.json.gz", tmp_path_factory)
+    store = shared("kineto/cpu_only_rank34.pt.trace.json.gz", tmp_path_factory)
     (found,) = host_times(store)
     assert found.ns == sum(time.self_ns for time in operator_times(store))
     assert len([part for part in found.steps if part.name]) == 5

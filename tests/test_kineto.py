@@ -26,8 +26,8 @@ from tests.kineto_traces import (
     WHOLE,
     write,
 )
-from tests.stores import PASS, TRACE, read, rows, warned
-from tests.test_device_time import EXPECTED, SHARED, imported, needs_traces
+from tests.stores import PASS, SHARED, TRACE, read, rows, shared, warned
+from tests.test_device_time import EXPECTED, needs_traces
 from toolkit.analyses.device_time import device_time
 from toolkit.ingest import inflate, json_chunks, kineto, kineto_groups
 from toolkit.ingest.columns import LATEST_NS, LONGEST_NS
@@ -185,7 +185,7 @@ def test_real_traces_warn_of_what_is_wrong_with_them(file: str, tmp_path_factory
         },
         "kineto/old_resnet50_toplevel_list.pt.trace.json.gz": {"unlaunched_work": (765, False)},
     }
-    assert warned(imported(file, tmp_path_factory)) == found.get(file, {})
+    assert warned(shared(file, tmp_path_factory)) == found.get(file, {})
     assert kineto.matches(SHARED / file)
 
 

@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.device_slices import connected, span
-from tests.stores import read
+from tests.stores import SHARED, shared
 from toolkit.analyses import operators
 from toolkit.analyses.operators import OperatorTime
 
-KINETO = Path(__file__).parents[2] / "shared" / "traces" / "kineto"
 Spans = Sequence[tuple[str, str, int, int]]
 
 
@@ -102,7 +101,7 @@ def test_xplanes_operators_tell_their_direction_themselves(tmp_path: Path) -> No
     assert found.directions == {"forward": 10, None: 20}
 
 
-@pytest.mark.skipif(not KINETO.exists(), reason="the shared traces are not beside the repository")
+@pytest.mark.skipif(not SHARED.exists(), reason="the shared traces are not beside the repository")
 @pytest.mark.parametrize(
     ("trace", "forward", "backward"),
     [
@@ -111,11 +110,12 @@ def test_xplanes_operators_tell_their_direction_themselves(tmp_path: Path) -> No
         ("old_resnet50_no_steps_5_streams", "aten::cudnn_convolution", "aten::cudnn_convolution_backward_weight"),
     ],
 )
-def test_real_operators_run_in_their_direction(trace: str, forward: str, backward: str, tmp_path: Path) -> None:
+def test_real_operators_run_in_their_direction(
+    trace: str, forward: str, backward: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Forward and backward operators are told apart, and own time sums to itself over the directions."""
-    path = tmp_path / f"{trace}.pt.trace.json.gz"
-    path.symlink_to(KINETO / path.name)
-    found = {time.operator: time for time in operators.operator_times(read(path))}
+    store = shared(f"kineto/{trace}.pt.trace.json.gz", tmp_path_factory)
+    found = {time.operator: time for time in operators.operator_times(store)}
     assert all(sum(time.directions.values()) == time.self_ns for time in found.values())
     assert all(0 <= time.self_ns <= time.total_ns for time in found.values())
     assert (set(found[forward].directions), set(found[backward].directions)) == ({"forward"}, {"backward"})

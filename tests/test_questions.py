@@ -8,6 +8,7 @@ import pytest
 
 from tests import recorded
 from tests.commands import REPO, in_shell
+from tests.stores import traces_cache
 
 SHARED = REPO.parent / "shared" / "traces" / "kineto"
 PAGE = REPO / "docs" / "questions.md"
@@ -30,6 +31,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the recorded runs in runs/, and the shared traces beside."""
     folder = tmp_path_factory.mktemp("questions")
     (folder / "runs").mkdir()
+    (folder / "cache").symlink_to(traces_cache(tmp_path_factory))
     recorded.unpack(folder / "runs")
     for path in SHARED.glob("*.gz"):
         (folder / path.name).symlink_to(path)

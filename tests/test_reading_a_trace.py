@@ -9,8 +9,8 @@ from typing import NamedTuple
 import pytest
 
 from tests.commands import REPO, Answer, in_shell
+from tests.stores import SHARED, traces_cache
 
-SHARED = REPO.parent / "shared" / "traces"
 PAGE = REPO / "docs" / "reading-a-trace.md"
 README = REPO / "README.md"
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -51,6 +51,7 @@ def examples(page: Path) -> Iterator[Example]:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the traces of the pages' commands."""
     folder = tmp_path_factory.mktemp("traces")
+    (folder / "cache").symlink_to(traces_cache(tmp_path_factory))
     for path in SHARED.glob("*/*"):
         (folder / path.name).symlink_to(path)
     trace = SHARED / "kineto" / "mi300_bert_small.pt.trace.json.gz"

@@ -8,8 +8,8 @@ import pytest
 from msgspec import Raw
 
 from tests.kineto_traces import IDS, KERNEL, LAUNCH, OP, write
-from tests.stores import read
-from tests.test_device_time import imported, needs_traces
+from tests.stores import read, shared
+from tests.test_device_time import needs_traces
 from toolkit.analyses.roofline import NO_PEAK_OF_HOST, RooflinePart, rooflines
 from toolkit.ingest.kineto_events import Args
 from toolkit.ingest.kineto_work import work_of
@@ -173,7 +173,7 @@ def test_resnet_18_s_convolutions_come_to_its_known_flops(tmp_path_factory: pyte
 
     Backward is twice that, but for the gradient of the images, which nobody wants.
     """
-    store = imported("kineto/mi300_ddp_resnet18.pt.trace.json.gz", tmp_path_factory)
+    store = shared("kineto/mi300_ddp_resnet18.pt.trace.json.gz", tmp_path_factory)
     found = {part.operator: part for part in rooflines(store)}
     images, first = 5 * 512, 112 * 112 * 64 * 147
     assert found["aten::convolution"].flops == images * 2 * 1_813_561_344
@@ -187,7 +187,7 @@ def test_resnet_18_s_convolutions_come_to_its_known_flops(tmp_path_factory: pyte
 )
 def test_nothing_real_stands_above_its_roofline(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     """Every operator of these traces stays under what device and memory allow, and each has a ceiling."""
-    found = rooflines(imported(f"kineto/{name}.pt.trace.json.gz", tmp_path_factory))
+    found = rooflines(shared(f"kineto/{name}.pt.trace.json.gz", tmp_path_factory))
     assert found
     for part in found:
         assert part.of_ceiling is not None
