@@ -13,14 +13,15 @@ import psutil
 import pytest
 from hypothesis import settings
 
-from toolkit.capture import engines, images
+from toolkit.capture import containers, engines, images
 from toolkit.capture.cgroups import Group
 from toolkit.capture.engines import Engine, NoEngineError
 
 # What one process of tests takes at most: a framework, and the trace that it left.
 PROCESS_BYTES = 3 << 30
 # An engine is shared by all of its tests, which are not to meet: images, layers, containers, room on the disk.
-ENGINES = {"podman": "podman", "engine": "docker"}
+# Podman's make a CDI specification where the whole machine sees it, so those that need none run there, too.
+ENGINES = {"podman": "podman", "no_cdi": "podman", "engine": "docker"}
 GROUPS = "hwprof/groups"
 TOOK = "processor seconds"
 BEGAN = pytest.StashKey[float]()
@@ -153,6 +154,13 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = Path(__file__).with_name("nvml_stub.c")
     subprocess.run([compiler, "-shared", "-fPIC", "-o", folder / "libnvidia-ml.so.1", source], check=True)
     return folder
+
+
+@pytest.fixture
+def no_cdi() -> None:
+    """The machine has no CDI specification of GPUs."""
+    if containers.cdi_knows_gpus():
+        pytest.skip("this machine has a CDI specification of its own")
 
 
 @pytest.fixture(scope="session")

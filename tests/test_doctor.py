@@ -18,7 +18,7 @@ import pytest
 from tests.drivers import POWERLESS, scripted
 from tests.test_cli import HWPROF, REPO
 from tests.test_engines import DOCKER, PODMAN, put
-from toolkit.capture import containers, doctor, images, venvs
+from toolkit.capture import doctor, images, venvs
 from toolkit.capture.checks import host, versions
 from toolkit.capture.checks.machine import Finding, Machine, warning
 from toolkit.capture.samplers import pyspy
@@ -198,7 +198,7 @@ def test_what_a_gpu_does_not_tell_is_named(bare: dict[str, str], driver: Path, t
     assert "power (Not Supported), energy (Not Supported)" in found(diagnosis, "nvml").found
 
 
-@pytest.mark.skipif(containers.cdi_knows_gpus(), reason="this machine has a CDI specification of its own")
+@pytest.mark.usefixtures("no_cdi")
 def test_an_engine_that_cannot_pass_gpus_on_says_what_it_lacks(bare: dict[str, str], driver: Path) -> None:
     """Docker NVIDIA's hook, podman a CDI specification; where both are found, how they are passed on."""
     folder = Path(bare["PATH"])
