@@ -25,7 +25,6 @@ from typing import Literal
 
 import numpy as np
 from msgspec import Struct
-from scipy import special
 
 LEVEL = 0.95
 MARGIN = 0.03
@@ -123,11 +122,16 @@ def _levels(number: int) -> list[float]:
 
     It does not where fewer than k of the values lie on one side.
     """
+    # A tenth of a second to import, which every command would wait for.
+    from scipy import special  # noqa: PLC0415 - see above
+
     return [1 - 2 * float(special.bdtr(k - 1, number, 0.5)) for k in range(1, (number + 1) // 2 + 1)]
 
 
 def _student(a: Sequence[float], b: Sequence[float], level: float) -> tuple[float, float]:
     """The ends of the ratio's interval by the pooled t of logarithms."""
+    from scipy import special  # noqa: PLC0415 - see _levels
+
     logs = [np.log(side) for side in (a, b)]
     free = len(a) + len(b) - 2
     pooled = sum(float(side.var()) * len(side) for side in logs) / free

@@ -24,6 +24,7 @@ from toolkit.capture import containers, datasets, pretrained, runtime, supervise
 from toolkit.capture import runs as run_folders
 from toolkit.capture.containers import DATA_FOLDER, RUN_FOLDER, WEIGHTS_FOLDER
 from toolkit.capture.files import is_full, write_whole
+from toolkit.capture.runs import COMPLETE, Outcome
 from toolkit.capture.samplers import nvml
 from toolkit.capture.workloads import ZOO, ZOO_NAMES, tf32
 from toolkit.errors import FAILED, HwprofError
@@ -36,17 +37,6 @@ CUDA = "cuda"
 WORKER_SPEC = Path("raw", "spec.json")
 
 Say = Callable[[str], None]
-
-
-class Outcome(NamedTuple):
-    """How a pass, or a run, ended: complete, failed, killed, out_of_memory, timed_out or interrupted, and why."""
-
-    status: str
-    reason: str | None
-    exit_code: int
-
-
-COMPLETE = Outcome("complete", None, 0)
 
 
 class Plan(NamedTuple):

@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from toolkit.capture.files import write_whole
 from toolkit.errors import HwprofError
@@ -13,6 +13,17 @@ STATUS = "run.json"
 SPEC = "spec.json"
 LAUNCH = Path("raw", "launch.json")
 INCOMPLETE = {"status": "incomplete", "reason": "no run.json: it is still running, or was killed", "exit_code": None}
+
+
+class Outcome(NamedTuple):
+    """How a pass, or a run, ended: complete, failed, killed, out_of_memory, timed_out or interrupted, and why."""
+
+    status: str
+    reason: str | None
+    exit_code: int
+
+
+COMPLETE = Outcome("complete", None, 0)
 
 
 def folders(runs: Path) -> list[Path]:

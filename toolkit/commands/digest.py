@@ -8,7 +8,7 @@ import duckdb
 from toolkit.analyses import matched, runtime, utilisation
 from toolkit.analyses.sound import sound
 from toolkit.analyses.summary import summarise
-from toolkit.capture import launch, runs
+from toolkit.capture import runs
 from toolkit.capture.files import write_whole
 from toolkit.errors import FAILED, INTERRUPTED, HwprofError
 from toolkit.ingest.run import ingest
@@ -34,18 +34,18 @@ def digest(folder: Path) -> None:
     write_whole(folder / "summary.json", encode(summary))
 
 
-def finish(folder: Path, outcome: launch.Outcome) -> launch.Outcome:
+def finish(folder: Path, outcome: runs.Outcome) -> runs.Outcome:
     """Ingest and summary, then the status; a failure or Ctrl-C on the way becomes the run's outcome."""
     try:
         digest(folder)
     except KeyboardInterrupt:
-        outcome = launch.Outcome("interrupted", "stopped while its records were read", INTERRUPTED)
+        outcome = runs.Outcome("interrupted", "stopped while its records were read", INTERRUPTED)
     except HwprofError as error:
-        if outcome == launch.COMPLETE:
-            outcome = launch.Outcome("failed", str(error), FAILED)
+        if outcome == runs.COMPLETE:
+            outcome = runs.Outcome("failed", str(error), FAILED)
     except (OSError, duckdb.Error) as error:
-        if outcome == launch.COMPLETE:
-            outcome = launch.Outcome("failed", f"its tables cannot be written: {error}", FAILED)
+        if outcome == runs.COMPLETE:
+            outcome = runs.Outcome("failed", f"its tables cannot be written: {error}", FAILED)
     # On a full disk the run stays `incomplete`, and the line that follows says why.
     with contextlib.suppress(OSError):
         runs.close(folder, **outcome._asdict())

@@ -13,6 +13,7 @@ import msgspec
 from toolkit.analyses.overhead import Overhead, costs, step_ns
 from toolkit.capture import launch, runtime
 from toolkit.capture.profiler_options import GPU, NOT_APART, OFF, OPTIONS, TAKEN, settings_of
+from toolkit.capture.runs import COMPLETE
 from toolkit.commands.console import console
 from toolkit.errors import INTERRUPTED, HwprofError
 from toolkit.reports import overhead as report
@@ -168,7 +169,7 @@ def _process(plan: launch.Plan) -> tuple[float | None, str | None]:
         outcome = launch.run_passes(folder, plan, say=_quiet)
         if outcome.exit_code == INTERRUPTED:
             raise KeyboardInterrupt
-        if outcome != launch.COMPLETE:
+        if outcome != COMPLETE:
             return None, outcome.reason
         return step_ns(folder / "raw" / plan.spec.passes[0], device=plan.wish.device), None
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from toolkit.capture import launch
+from toolkit.capture.runs import COMPLETE
 from toolkit.commands.digest import finish
 from toolkit.commands.show import show
 from toolkit.errors import HwprofError
@@ -34,9 +35,9 @@ def command(profile: Path | None, settings: tuple[str, ...], runs_folder: Path, 
     folder = launch.create_folder(runs_folder, plan)
     outcome = launch.run_passes(folder, plan, say=_say)
     outcome = finish(folder, outcome)
-    if as_json or outcome == launch.COMPLETE:
+    if as_json or outcome == COMPLETE:
         _show(folder, as_json=as_json)
-    if outcome != launch.COMPLETE:
+    if outcome != COMPLETE:
         # Without the report, which would hide the reason; `hwprof show` draws it from what there is.
         raise HwprofError(
             f"Run {folder.name} {outcome.status}: {outcome.reason}.",
