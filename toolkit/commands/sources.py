@@ -7,6 +7,7 @@ from pathlib import Path
 from toolkit.capture import runs
 from toolkit.errors import HwprofError
 from toolkit.ingest import formats
+from toolkit.ingest.run import other_ranks
 
 
 def find(paths: Iterable[Path]) -> tuple[list[Path], list[HwprofError]]:
@@ -34,15 +35,17 @@ def runs_among(sources: Iterable[Path]) -> list[Path]:
 
 
 def _sources(path: Path, failures: list[HwprofError]) -> list[Path]:
-    """The path itself, or every trace in the folder, and what cannot be read there, so that reading it says so."""
+    """The path, with a run its other ranks' traces; or every trace in the folder, and what cannot be read there."""
     try:
         path.stat()
     except FileNotFoundError:
         raise HwprofError(f"There is no {path}.", remedy="Give a trace, a folder of traces, or a run.") from None
     except OSError as error:
         raise HwprofError(f"{path} cannot be read: {error.strerror}.", remedy="Check the path.") from error
-    if not path.is_dir() or (path / runs.SPEC).exists():
+    if not path.is_dir():
         return [path]
+    if (path / runs.SPEC).exists():
+        return [path, *other_ranks(path)]
     before = len(failures)
     found = [file for file in _files(path, failures) if formats.knows(file) or not os.access(file, os.R_OK)]
     if not found and len(failures) == before:

@@ -51,6 +51,12 @@ def _beside(path: Path, trace: int, pass_name: str, store: StoreWriter) -> bool:
     return True
 
 
+def other_ranks(folder: Path) -> list[Path]:
+    """The traces of a run that its own tables leave out: those of the ranks beside rank 0."""
+    traces = (path for name in PASSES for path in native_traces(folder / "raw" / name))
+    return [path for path in traces if path.match(OTHER_RANKS)]
+
+
 def native_traces(raw: Path) -> list[Path]:
     """The native profiler's files of one pass, oldest name first."""
     return sorted(path for pattern in TRACE_PATTERNS for path in raw.glob(pattern))
