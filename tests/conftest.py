@@ -65,12 +65,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Spread over processes, groups with end-to-end tests come first, and large ones: little is left for the end.
 
     Within a group, and among groups alike in this, the order stays random. The process that hands tests out collects
-    none itself: it finds the groups in pytest's cache.
+    none itself: it finds the groups in pytest's cache; without one, each file is a group.
     """
     if not hasattr(config, "workerinput"):
         return
     groups = {item.nodeid: group_of(item) for item in items if isinstance(item, pytest.Function)}
-    if config.workerinput["workerid"] == "gw0":
+    if config.workerinput["workerid"] == "gw0" and hasattr(config, "cache"):
         config.cache.set(GROUPS, groups)
     sizes = Counter(groups.values())
     long = {groups[item.nodeid] for item in items if item.get_closest_marker("e2e")}
@@ -85,7 +85,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     class GroupScheduling(LoadScopeScheduling):
         @cached_property
         def groups(self) -> dict[str, str]:
-            return dict(config.cache.get(GROUPS, {}))
+            return dict(config.cache.get(GROUPS, {})) if hasattr(config, "cache") else {}
 
         def _split_scope(self, nodeid: str) -> str:
             return self.groups.get(nodeid, nodeid.partition("::")[0])
