@@ -137,6 +137,7 @@ def test_a_python_without_venv_is_one_line(tmp_path: Path) -> None:
     assert done.stderr.startswith(f"hwprof: {bare} lacks venv and ensurepip. Install its venv package")
 
 
+@pytest.mark.e2e
 def test_make_installs_once_and_hands_over(tmp_path: Path) -> None:
     """From a bare checkout `make profile` makes the environment, says so once, and runs hwprof with the settings."""
     for name in ("Makefile", "containers", "toolkit"):
