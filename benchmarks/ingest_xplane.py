@@ -15,11 +15,12 @@ from typing import Any
 
 import click
 
-from benchmarks.ingest import HWPROF_RUN, MEGABYTE, PEAK, measured, report
+from benchmarks.ingest import HWPROF_RUN, MEGABYTE, measured, median_seconds, on_cores, report, verdict
 from toolkit.ingest.xplane_schema import message_class, parse
 
 CORRELATION = "correlation_id"
 PAUSE_PS = 10**6
+LEAST_EVENTS = 500_000
 
 PROTOBUF_RUN = """
 import sys
@@ -40,13 +41,16 @@ print([sum(event.duration_ps for event in line.events) for line in lines])
 def main(trace: Path, megabytes: Sequence[int], repeats: int) -> None:
     """Print a table for each size, from copies of TRACE's events."""
     runs = {"hwprof": HWPROF_RUN, "protobuf messages": PROTOBUF_RUN}
-    commands = {name: [sys.executable, "-c", code + PEAK] for name, code in runs.items()}
+    commands = on_cores({name: [sys.executable, "-c", code] for name, code in runs.items()}, [1])
     with tempfile.TemporaryDirectory(prefix="hwprof-benchmark-") as folder:
         for size in megabytes:
             path = Path(folder) / f"{size}.xplane.pb"
             copies, events = tile(trace, path, size * MEGABYTE)
             click.echo(f"\n{copies} copies, {path.stat().st_size / MEGABYTE:.0f} MB, {events} events")
-            report(measured(commands, path, repeats), events)
+            costs = measured(commands, path, repeats)
+            report(costs, events)
+            rate = events / median_seconds(next(iter(costs.values())))
+            verdict(f"{LEAST_EVENTS:,} events a second", rate, LEAST_EVENTS)
             path.unlink()
 
 
