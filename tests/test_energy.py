@@ -210,7 +210,7 @@ def assert_page_tells(summary: Summary) -> None:
     assert isinstance(idle, Table)
     assert isinstance(efficiency, Table)
     assert [str(row[0]) for row in windows.rows] == [
-        f"time pass, GPU {device}: {what}" for device in "01" for what in ("run", "epoch 1", "training 1")
+        f"time pass, gpu {device} {what}" for device in "01" for what in ("run", "epoch 1", "training, epoch 1")
     ]
     assert windows.note is not None
     assert "the sensor itself ±" in windows.note

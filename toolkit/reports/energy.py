@@ -46,7 +46,7 @@ def _table(entries: list[Energy], pass_name: str) -> Table:
     for entry in entries:
         integral = (_joules(entry.integral_mj), _joules(entry.integral_bound_mj))
         found.add_row(
-            _window(entry),
+            window(entry),
             _joules(entry.counter_mj),
             _joules(entry.counter_bound_mj),
             *integral,
@@ -67,7 +67,8 @@ def _categories(entries: list[CategoryEnergy]) -> Table:
     return found
 
 
-def _window(entry: Energy) -> str:
+def window(entry: Energy) -> str:
+    """Its device, kind, name and epoch, in words."""
     name = entry.name if entry.kind == entry.name else f"{entry.kind} {entry.name}"
     epoch = "" if entry.epoch is None else f" {entry.epoch}" if entry.kind == "epoch" else f", epoch {entry.epoch}"
     device = entry.device if entry.device.startswith("rapl_") else f"gpu {entry.device}"

@@ -2,13 +2,10 @@
 
 from collections.abc import Iterator
 
-from toolkit.analyses.energy import Energy
 from toolkit.analyses.summary import Summary
 from toolkit.errors import printable
-from toolkit.reports.energy import bounds, without_figure
+from toolkit.reports.energy import KINDS, bounds, window, without_figure
 from toolkit.reports.html.content import Block, Cell, Note, Section, Share, Table, Told, words
-
-KINDS = ("run", "stage", "epoch", "training")
 
 
 def section(summary: Summary, told: Told) -> Section | None:
@@ -44,7 +41,13 @@ def _energies(shown: list[int], summary: Summary, told: Told) -> Table:
             reason = getattr(one, f"{name}_reason")
             figures += [told("joules", "energy", place, f"{name}{end}", why=reason) for end in ("_mj", "_bound_mj")]
         both = "there are not both" if one.disagreement is None else None
-        rows.append([_window(one), *figures, told("share", "energy", place, "disagreement", why=both)])
+        rows.append(
+            [
+                f"{one.pass_name} pass, {printable(window(one))}",
+                *figures,
+                told("share", "energy", place, "disagreement", why=both),
+            ]
+        )
     headers = ["window", "ms", "counter, J", "± bound, J", "integral, J", "± bound, J", "disagreement"]
     return Table("Energy by window", headers, rows, note=bounds([summary.energy[place] for place in shown]))
 
@@ -60,12 +63,6 @@ def _idle(summary: Summary, told: Told) -> Table:
     ]
     headers = ["sensor", "readings", "mean, W", "least, W", "most, W"]
     return Table("Idle before the worker started, in no figure taken off", headers, rows)
-
-
-def _window(one: Energy) -> str:
-    name = one.name if one.kind == "stage" else one.kind
-    epoch = "" if one.epoch is None or one.kind == "stage" else f" {one.epoch}"
-    return f"{one.pass_name} pass, GPU {printable(one.device)}: {words(name)}{epoch}"
 
 
 def _efficiency(summary: Summary, told: Told) -> Table:
