@@ -100,7 +100,7 @@ def main(framework: str, model: str, pairs: int, *, pyspy: bool, hour: bool) -> 
             return
         python = venvs.ensure(framework, "cpu", say=click.echo).python
         settings = {
-            "framework": framework, "model": model, "batch": 32, "epochs": 1, "infer_repeats": 0, "steps": STEPS,
+            "framework": framework, "model": model, "batch": 8, "epochs": 1, "infer_repeats": 0, "steps": STEPS,
             "validation_steps": 1, "threads": 1, "device": "cpu",
         }  # fmt: skip
         asked = [f"{key}={value}" for key, value in settings.items()]
