@@ -13,10 +13,9 @@ from tests.drivers import scripted
 from tests.test_cli import hwprof
 from tests.test_run import wait_for
 from toolkit.capture import launch, runs, supervise, venvs
-from toolkit.capture.launch import visible
 from toolkit.capture.pretrained import Start
 from toolkit.capture.runtime import Runtime, Wish
-from toolkit.capture.samplers.nvml import Gpu, Presence
+from toolkit.capture.samplers.nvml import Gpu, Presence, visible
 from toolkit.errors import BAD_INPUT, HwprofError
 from toolkit.spec import RunSpec
 

@@ -76,6 +76,9 @@ class Spy:
         self.said.append(name)
         return contextlib.nullcontext()
 
+    def window(self, options: Any, folder: Path, *, steps: int) -> Any:
+        raise AssertionError("only a loop of one's own asks for a window")
+
     def profiler(self, folder: Path) -> Any:
         raise AssertionError("these sessions run unprofiled, or bring a profiler of their own")
 

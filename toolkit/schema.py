@@ -22,7 +22,9 @@ TRACE = Column(
     "trace", "INTEGER", "which trace of the store: `traces.trace`; NULL where the record is not from a trace"
 )
 PASS = Column(
-    "pass_name", "VARCHAR", "`time` or `profile`: the worker process; NULL for a trace that hwprof did not make"
+    "pass_name",
+    "VARCHAR",
+    "`time` or `profile`: the worker process, or `loop`: a person's own; NULL for a trace that hwprof did not make",
 )
 TS = Column("ts_ns", "BIGINT", "start, ns of CLOCK_REALTIME (of the trace's own clock where it has no epoch)")
 DUR = Column("dur_ns", "BIGINT", "duration, ns; NULL where the source gives none")

@@ -1,7 +1,7 @@
 -- How well each native trace lies on the run's clock. Every step and phase of a profiled pass is also an annotation in the
 -- native trace, and must lie inside the worker's own two clock reads around it.
 -- trace: number of the trace
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- brackets: annotations found in the trace
 -- missing: marks of the profiled window that have none
 -- median_residual_ns: median of the larger distance between an annotation's ends and its mark's
@@ -17,7 +17,7 @@ matched AS (
         trace, pass_name, marks.ts_ns AS mark_ns,
         a.ts_ns - marks.ts_ns AS late_ns,
         marks.ts_ns + marks.dur_ns - a.ts_ns - a.dur_ns AS early_ns
-    FROM annotations AS a JOIN marks USING (pass_name) WHERE a.mark = marks.id::VARCHAR
+    FROM annotations AS a JOIN marks USING (pass_name) WHERE a.mark = marks.id::VARCHAR AND complete
 ),
 windows AS (
     SELECT pass_name, min(mark_ns) AS from_ns, max(mark_ns) AS to_ns FROM matched GROUP BY ALL

@@ -1,7 +1,7 @@
 -- What each allocator did while the trace was recorded. `peak_in_use_bytes` is as the trace counts it: PyTorch's CPU
 -- figures begin at 0 with the profiler, so they are growth, not a total.
 -- trace: number of the trace
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- device: `cpu`, or the number that the trace gives
 -- allocator: as the trace names it
 -- allocations: blocks allocated

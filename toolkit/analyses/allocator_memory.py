@@ -11,6 +11,7 @@ import duckdb
 from msgspec import Struct
 
 from toolkit.analyses import runner
+from toolkit.own_spec import TIMED
 from toolkit.spec import FRAMEWORKS_SPELT
 
 CPU = "cpu"
@@ -89,7 +90,7 @@ def allocator_memory(connection: duckdb.DuckDBPyConnection) -> list[AllocatorMem
         if of_allocator and (row["pass_name"], row["device"]) not in telling:
             grouped[row["pass_name"], row["device"], None] = []
     found = [_merged(key, rows, unavailable) for key, rows in grouped.items()]
-    return sorted(found, key=lambda row: (row.pass_name != "time", row.device or "", row.allocator))
+    return sorted(found, key=lambda row: (row.pass_name not in TIMED, row.device or "", row.allocator))
 
 
 def _merged(key: tuple[Any, ...], rows: Sequence[Row], unavailable: Iterable[Row]) -> AllocatorMemory:

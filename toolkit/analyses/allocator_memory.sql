@@ -3,7 +3,7 @@
 -- had in use at the same moment: of a GPU NVML's figure less the one before the worker started, of the host what was resident
 -- of the worker. The framework's device 0 is the first by number of the GPUs that the run was given; of a GPU that is split into
 -- instances nothing is said.
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- device: the framework's number of the GPU, as text, or `cpu`
 -- framework: torch, tf or jax, where its counters tell; else NULL
 -- trace: number of the trace, where one tells; else NULL

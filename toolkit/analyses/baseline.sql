@@ -1,5 +1,5 @@
 -- What each GPU read before the worker started: what others used, and what it drew at rest.
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- device: GPU index as text
 -- metric: power, memory_used, …
 -- unit: of the figure

@@ -5,12 +5,12 @@ refused.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from toolkit.analyses import matched
 from toolkit.analyses.processes import Process
 from toolkit.errors import HwprofError
+from toolkit.own_spec import told
 
 # Of these a repeat may differ from the run that it repeats.
 FREE = {"seed", "data_dir", "weights_dir", "timeout_s"}
@@ -27,7 +27,7 @@ class Side(NamedTuple):
 
 
 def _asked(name: str) -> Told:
-    return lambda process: getattr(process.spec, name)
+    return lambda process: getattr(process.spec, name, None)
 
 
 def _found(name: str) -> Told:
@@ -106,20 +106,22 @@ def untold(side: Side) -> list[str]:
 
 def settings_apart(a: Side, b: Side) -> dict[str, list[str]]:
     """Every setting in which two sides differ, with both values."""
-    first, second = asdict(a.processes[0].spec), asdict(b.processes[0].spec)
+    first, second = told(a.processes[0].spec), told(b.processes[0].spec)
     return {
-        name: [str(value), str(second[name])]
-        for name, value in first.items()
-        if name not in FREE and second[name] != value
+        name: [str(first.get(name)), str(second.get(name))]
+        for name in first | second
+        if name not in FREE and first.get(name) != second.get(name)
     }
 
 
 def _repeats(side: Side) -> None:
     first, *others = side.processes
     for other in others:
-        mine, its = asdict(first.spec), asdict(other.spec)
+        mine, its = told(first.spec), told(other.spec)
         apart = [
-            f"{name} {mine[name]} and {its[name]}" for name in mine if name not in FREE and mine[name] != its[name]
+            f"{name} {mine.get(name)} and {its.get(name)}"
+            for name in mine | its
+            if name not in FREE and mine.get(name) != its.get(name)
         ]
         apart += _unequal_in(RULES["hardware"], first, other)
         if apart:
@@ -140,5 +142,5 @@ def _unequal(a: Side, b: Side, axes: Collection[str]) -> Iterator[str]:
 
 def _unequal_in(rules: Mapping[str, Told], one: Process, other: Process) -> list[str]:
     """What differs; what one of them does not tell is not known to."""
-    pairs = ((name, told(one), told(other)) for name, told in rules.items())
+    pairs = ((name, tell(one), tell(other)) for name, tell in rules.items())
     return [f"{name} {a} and {b}" for name, a, b in pairs if a is not None and b is not None and a != b]

@@ -110,7 +110,7 @@ def same_program(sides: Sequence[Side], *, force: bool) -> str | None:
     one, other = (side.processes[0] for side in sides)
     told = {
         "framework": (one.spec.framework, other.spec.framework),
-        "loop": (one.spec.loop, other.spec.loop),
+        "loop": (getattr(one.spec, "loop", None), getattr(other.spec, "loop", None)),
         "compile mode": (one.facts.get("compile"), other.facts.get("compile")),
     }
     apart = [f"{name} {a} and {b}" for name, (a, b) in told.items() if a is not None and b is not None and a != b]
@@ -199,6 +199,6 @@ def _reasons(processes: Sequence[Process]) -> dict[int, str]:
         batch: entry.reason
         for process in processes
         for entry in process.summary.unavailable
-        for batch in process.spec.infer_batches
+        for batch in getattr(process.spec, "infer_batches", ())
         if (entry.source, entry.metric) == (UNFIT_SOURCE, UNFIT_METRIC.format(batch))
     }

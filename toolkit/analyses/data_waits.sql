@@ -1,5 +1,5 @@
 -- Where each epoch waited for data: in its steps, for the next batch, and around them, for the pipeline to start and to end.
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- epoch: from 1
 -- in_steps_ns: waiting within steps
 -- around_ns: waiting outside of them

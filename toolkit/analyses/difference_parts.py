@@ -13,9 +13,11 @@ from typing import Literal, NamedTuple
 from msgspec import Struct
 
 from toolkit.analyses.energy import Energy
-from toolkit.analyses.processes import TIME, Process
+from toolkit.analyses.processes import Process
+from toolkit.own_spec import LOOP, TIMED
 
-PROFILE = "profile"
+# Where the profiler's window lies.
+PROFILED = ("profile", LOOP)
 REST, IDLE, OVERLAP = "the rest", "idle", "at the same time as others"
 UJ_PER_MJ = 1000
 Unit = Literal["ns", "uJ"]
@@ -94,7 +96,7 @@ def _table(of: str, unit: Unit, a: tuple[str, Whole], b: tuple[str, Whole]) -> P
 
 def _epoch(process: Process) -> Whole | None:
     """The middle one of the epochs after the first, of the first where there is no other."""
-    epochs = [entry for entry in process.summary.epochs if entry.pass_name == TIME and entry.complete]
+    epochs = [entry for entry in process.summary.epochs if entry.pass_name in TIMED and entry.complete]
     epochs = [entry for entry in epochs if entry.epoch > 1] or epochs
     if not epochs:
         return None
@@ -104,7 +106,7 @@ def _epoch(process: Process) -> Whole | None:
 
 def _device(process: Process) -> Whole | None:
     """All devices of the profiled window: kernels by category, what ran at the same time taken off, and idle time."""
-    traces = [trace for trace in process.summary.traces if trace.pass_name == PROFILE]
+    traces = [trace for trace in process.summary.traces if trace.pass_name in PROFILED]
     devices = [device for trace in traces for device in trace.devices]
     if not devices:
         return None
@@ -118,7 +120,7 @@ def _device(process: Process) -> Whole | None:
 
 def _host(process: Process) -> Whole | None:
     """Operators' own time by direction of training, where no device ran and the trace tells directions."""
-    traces = [trace for trace in process.summary.traces if trace.pass_name == PROFILE]
+    traces = [trace for trace in process.summary.traces if trace.pass_name in PROFILED]
     if any(trace.devices for trace in traces):
         return None
     parts: Counter[str] = Counter()
@@ -129,7 +131,7 @@ def _host(process: Process) -> Whole | None:
 
 def _energy(process: Process) -> Whole | None:
     """The unprofiled pass by its stages, on all GPUs; a stage that no sensor resolves is in the rest."""
-    mine = [entry for entry in process.summary.energy if entry.pass_name == TIME]
+    mine = [entry for entry in process.summary.energy if entry.pass_name in TIMED]
     runs = [_uj(entry) for entry in mine if entry.kind == "run"]
     whole = [uj for uj in runs if uj is not None]
     if not whole or len(whole) < len(runs):

@@ -1,7 +1,7 @@
 -- Steps without device work between steps that have some: the profiler did not record the device throughout. Steps are
 -- those that PyTorch's profiler marked; one before the first with device work, or after the last, may be cut.
 -- trace: number of the trace
--- pass_name: time or profile; NULL for a trace that hwprof did not make
+-- pass_name: time, profile or loop; NULL for a trace that hwprof did not make
 -- code: empty_window
 -- count: how many
 -- message: one sentence

@@ -1,6 +1,6 @@
 -- The windows of which energy is told. A phase has one of each of its marks; `training` is an epoch's training steps together,
 -- from the start of the first to the moment when the device had done the last.
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- kind: run stage epoch training phase step
 -- name: which stage or phase; the kind otherwise
 -- epoch: from 1; NULL outside

@@ -1,6 +1,6 @@
 -- What lies between the training steps of an epoch and those of the next, on the host: from the moment when the device, which
 -- the loop waits for there, had done the last, to the start of the first.
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- epoch: the epoch that the gap follows
 -- part: as in epoch_ledger
 -- ns: nanoseconds of the gap in this part

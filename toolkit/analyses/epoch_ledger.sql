@@ -1,6 +1,6 @@
 -- Where each epoch's wall time went on the host. The parts of an epoch sum to its wall time exactly: a part is the time
 -- of its marks less the time of the marks inside them, and what no phase covers is `other`.
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- epoch: from 1
 -- part: data_wait, host_to_device, compile, compute, validation, callbacks, checkpoint, profiler, other
 -- ns: nanoseconds of the epoch in this part

@@ -1,5 +1,5 @@
 -- The framework's own allocator counters at each epoch's end.
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- epoch: the epoch they were read in
 -- device: GPU index as text
 -- metric: in_use, reserved, peak_in_use, peak_reserved, largest_free, inactive_split, live_arrays

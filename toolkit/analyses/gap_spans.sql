@@ -1,6 +1,6 @@
 -- When the loop was in which part between an epoch's training steps and the next one's: the gaps of epoch_gaps, each covered
 -- without a hole and without an overlap.
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- epoch: the epoch that the gap follows
 -- part: as in epoch_ledger
 -- start_ns: start

@@ -1,5 +1,5 @@
 -- What each GPU drew before the worker started, watched for up to two seconds: what else was running is in it.
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- device: GPU index as text
 -- metric: power_instant, power_average or power
 -- readings: how many

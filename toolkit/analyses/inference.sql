@@ -1,6 +1,6 @@
 -- Latency of one inference request by batch size, after untimed requests: host memory to host memory, and, of unprofiled
 -- passes, of one whose input and answer stay on the device. A percentile of under 100 requests is near the longest.
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- batch: samples in a request
 -- requests: requests timed, host memory to host memory
 -- p50_ns: their median latency, nanoseconds

@@ -1,6 +1,6 @@
 -- When each epoch was in which part of its ledger: of each mark, the stretches that none of the marks inside it covers. The
 -- stretches of an epoch cover it without a hole and without an overlap.
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- epoch: from 1
 -- part: as in epoch_ledger
 -- start_ns: start

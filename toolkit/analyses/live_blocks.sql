@@ -1,6 +1,6 @@
 -- What was alive when a memory profile was taken that tells neither segments nor history, as JAX's do: by Python function.
 -- trace: number of the trace
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- device: `cpu`, or the number of the GPU
 -- frame: Python function (file:line) that made the arrays, the user's own where told; `compiled code`; NULL where not told
 -- blocks: buffers

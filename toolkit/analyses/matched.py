@@ -14,6 +14,7 @@ from msgspec import Struct, ValidationError, convert, structs
 from toolkit.capture import runs, verdicts
 from toolkit.capture.images import ROOT
 from toolkit.errors import HwprofError
+from toolkit.own_spec import OwnSpec
 from toolkit.spec import AS_SHIPPED, FRAMEWORKS_SPELT, MATCHED, RunSpec
 
 BOTH_MODES = "Matched and as-shipped runs are never compared"
@@ -55,9 +56,9 @@ class Compared(NamedTuple):
 
 
 def read(folder: Path) -> Matched | None:
-    """What a run folder claims, by what is known now; None as shipped."""
+    """What a run folder claims, by what is known now; None as shipped, and of a loop that hwprof did not write."""
     spec = runs.spec_of(folder)
-    if not spec.matched:
+    if isinstance(spec, OwnSpec) or not spec.matched:
         return None
     return current(_recorded(folder, spec))
 
@@ -69,11 +70,13 @@ def current(matched: Matched) -> Matched:
 
 
 def compared(folders: Iterable[Path]) -> list[Compared]:
-    """The runs of these folders, but for those whose spec is damaged, which claim nothing."""
+    """The runs of these folders, but for those that claim nothing: of people's own loops, and with a damaged spec."""
     found = []
     for folder in folders:
         with contextlib.suppress(HwprofError):
-            found.append(Compared(folder, runs.spec_of(folder), read(folder)))
+            spec = runs.spec_of(folder)
+            if not isinstance(spec, OwnSpec):
+                found.append(Compared(folder, spec, read(folder)))
     return found
 
 

@@ -5,7 +5,7 @@
 -- use exactly, but where that is relative. Nothing of an allocator whose trace tells no addresses, because it does not tell
 -- which blocks are freed.
 -- trace: number of the trace
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- device: `cpu`, or the number that the trace gives
 -- allocator: as the trace names it
 -- asked_by: operator or frame; NULL where the trace does not tell

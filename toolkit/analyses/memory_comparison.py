@@ -12,7 +12,8 @@ from msgspec import Struct
 
 from toolkit.analyses.allocator_memory import CPU, AllocatorMemory
 from toolkit.errors import HwprofError
-from toolkit.spec import FRAMEWORKS_SPELT, RunSpec
+from toolkit.own_spec import ALL_PASSES, OwnSpec, Spec
+from toolkit.spec import FRAMEWORKS_SPELT
 
 LIVE = "live tensors"
 WORKSPACE = "workspace"
@@ -87,7 +88,7 @@ class Side(Struct, frozen=True, kw_only=True):
     """One of the two runs: its name, what was asked of it, and its allocators."""
 
     name: str
-    spec: RunSpec
+    spec: Spec
     allocators: list[AllocatorMemory]
 
 
@@ -122,7 +123,7 @@ def compare(a: Side, b: Side, *, forced: str | None) -> MemoryComparison:
 
 def _chosen(a: Side, b: Side) -> list[AllocatorMemory]:
     """The row of each that tells most: the unprofiled pass's where both tell there, of a GPU before the host."""
-    for pass_name in ("time", "profile"):
+    for pass_name in ALL_PASSES:
         rows = [[row for row in side.allocators if row.pass_name == pass_name and row.told_by] for side in (a, b)]
         if all(rows):
             break
@@ -184,8 +185,10 @@ def _advice(parts: Sequence[MemoryPart], sides: Sequence[Side], whole: int) -> I
             yield Advice(run="ab"[part.difference_bytes > 0], part=part.name, figure_bytes=figure, text=text)
 
 
-def _remedies(names: str, spec: RunSpec, other: RunSpec) -> Iterator[str]:
-    """Settings of `spec` that are not set and reduce what is named."""
+def _remedies(names: str, spec: Spec, other: Spec) -> Iterator[str]:
+    """Settings of `spec` that are not set and reduce what is named; of people's own loops none is known."""
+    if isinstance(spec, OwnSpec) or isinstance(other, OwnSpec):
+        return
     pooled = spec.allocator in ("auto", "preallocate")
     if names == LIVE and spec.optimizer == "adam" and other.optimizer != "adam":
         yield "optimizer=sgd: Adam keeps two more tensors for each weight"

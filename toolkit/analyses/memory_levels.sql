@@ -6,7 +6,7 @@
 -- and where a snapshot's history is not that of its segments (the addresses in use at its end differ, or it would be
 -- negative). A failed request (oom) is no event here.
 -- trace: number of the trace
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- device: `cpu`, or the number that the trace gives
 -- allocator: as the trace names it
 -- series: number of the allocator within the store, from 1

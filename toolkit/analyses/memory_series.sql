@@ -2,7 +2,7 @@
 -- either figure is highest or lowest in each hundredth of the time (of the events, where no times are told), and the first
 -- and last. So the extremes are exact, and there are never more than 406 rows of an allocator.
 -- trace: number of the trace
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- device: `cpu`, or the number that the trace gives
 -- allocator: as the trace names it
 -- basis: what in_use_bytes counts from: total, growth, placed or relative, by memory_levels

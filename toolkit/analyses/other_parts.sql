@@ -1,5 +1,5 @@
 -- What `other` of each epoch's ledger holds: what the loop does between its phases.
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- epoch: from 1
 -- inside_ns: inside steps, between their phases: the loop's own calls, the writing of marks, the freeing of what a step held
 -- between_ns: between steps, and between the last of them, validation, callbacks and the epoch's end

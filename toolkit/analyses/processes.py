@@ -1,4 +1,4 @@
-"""What one run, a process of its own, comes to: one value a metric, from its unprofiled pass, and what it ran on."""
+"""What one run, a process of its own, comes to: one value a metric, unprofiled, and what it ran on."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -8,24 +8,23 @@ from typing import Any, Literal, NamedTuple
 
 from toolkit.analyses import runner
 from toolkit.analyses.steady_state import Steady, steady_state
-from toolkit.analyses.summary import Summary
+from toolkit.analyses.summary import Summary, Training
 from toolkit.capture import runs
 from toolkit.ingest.store import connect
-from toolkit.spec import RunSpec
+from toolkit.own_spec import TIMED, Spec, timed_pass
 
-TIME = "time"
 Unit = Literal["ns", "B", "mJ", "samples/s", "images/J", "ratio"]
 RESIDENT, USED = "rss", "memory_used"
 
 
 class Process(NamedTuple):
-    """One run: what was asked, what it says, what it ran on, and its steps' durations, those that compiled left out.
+    """One run: what was asked, what it says, what it ran on, and its steps' durations, none compiled or profiled.
 
     `durations` are ns on the host with their share of the wait for the device; `gpus` are names of those in use.
     """
 
     folder: Path
-    spec: RunSpec
+    spec: Spec
     summary: Summary
     device: str | None
     gpus: Sequence[str]
@@ -52,21 +51,29 @@ def read(folder: Path, summary: Summary) -> Process:
     """The process of a run folder that has a store."""
     with connect(folder) as connection:
         rows = [
-            row for row in runner.run(connection, "step_series") if row["pass_name"] == TIME and not row["compiled"]
+            row
+            for row in runner.run(connection, "step_series")
+            if row["pass_name"] in TIMED and not row["compiled"] and not row["profiled"]
         ]
     durations = [row["host_ns"] + row["wait_ns"] for row in rows]
-    launched = _json(folder / runs.LAUNCH)
+    spec, launched = runs.spec_of(folder), _json(folder / runs.LAUNCH)
     used = launched.get("gpus_used", [])
     return Process(
         folder=folder,
-        spec=runs.spec_of(folder),
+        spec=spec,
         summary=summary,
         device=runs.device_of(folder),
         gpus=sorted(gpu["name"] for gpu in launched.get("gpus", []) if gpu["uuid"] in used),
-        facts=_json(folder / "raw" / TIME / "facts.json"),
+        facts=_json(folder / "raw" / timed_pass(spec) / "facts.json"),
         durations=durations,
         steady=steady_state(durations),
     )
+
+
+def unprofiled(summary: Summary) -> list[Training]:
+    """The epochs whose training steps tell the throughput: unprofiled, after the first where there are more."""
+    epochs = [entry for entry in summary.training if entry.pass_name in TIMED and not entry.profiled_steps]
+    return [entry for entry in epochs if entry.epoch > 1] or epochs
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -88,31 +95,32 @@ def _epoch_time(process: Process) -> float | None:
 
 
 def _first_epoch(process: Process) -> float | None:
-    first = (entry for entry in process.summary.epochs if entry.pass_name == TIME and entry.epoch == 1)
+    first = (entry for entry in process.summary.epochs if entry.pass_name in TIMED and entry.epoch == 1)
     return next((float(entry.wall_ns) for entry in first if entry.complete), None)
 
 
 def _epoch_gap(process: Process) -> float | None:
-    return _median([entry.gap_ns for entry in process.summary.gaps if entry.pass_name == TIME])
+    return _median([entry.gap_ns for entry in process.summary.gaps if entry.pass_name in TIMED])
 
 
 def _throughput(process: Process) -> float | None:
     if process.spec.task == "infer":
         return _inference(process)
-    epochs = [entry for entry in process.summary.training if entry.pass_name == TIME]
-    later = [entry for entry in epochs if entry.epoch > 1] or epochs
+    later = unprofiled(process.summary)
     ns = sum(entry.ns for entry in later)
-    return process.spec.batch * sum(entry.steps for entry in later) * 1e9 / ns if ns else None
+    if not ns or process.spec.batch is None:
+        return None
+    return process.spec.batch * sum(entry.steps for entry in later) * 1e9 / ns
 
 
 def _peak_memory(process: Process) -> float | None:
-    whole = [entry for entry in process.summary.samples if entry.pass_name == TIME and entry.epoch is None]
+    whole = [entry for entry in process.summary.samples if entry.pass_name in TIMED and entry.epoch is None]
     if process.device != "cuda":
         return next((entry.most for entry in whole if entry.metric == RESIDENT), None)
     before = {
         entry.device: entry.value
         for entry in process.summary.baseline
-        if entry.pass_name == TIME and entry.metric == USED
+        if entry.pass_name in TIMED and entry.metric == USED
     }
     used = [entry.most - before[entry.device] for entry in whole if entry.metric == USED and entry.device in before]
     return max(used, default=None)
@@ -120,7 +128,7 @@ def _peak_memory(process: Process) -> float | None:
 
 def _allocator(figure: str) -> Callable[[Process], float | None]:
     def of(process: Process) -> float | None:
-        rows = [getattr(entry, figure) for entry in process.summary.allocators if entry.pass_name == TIME]
+        rows = [getattr(entry, figure) for entry in process.summary.allocators if entry.pass_name in TIMED]
         return max((row for row in rows if row is not None), default=None)
 
     return of
@@ -128,7 +136,7 @@ def _allocator(figure: str) -> Callable[[Process], float | None]:
 
 def _energy(figure: str) -> Callable[[Process], float | None]:
     def of(process: Process) -> float | None:
-        entries = [entry for entry in process.summary.efficiency if entry.pass_name == TIME]
+        entries = [entry for entry in process.summary.efficiency if entry.pass_name in TIMED]
         entries = [entry for entry in entries if entry.epoch > 1] or entries
         told = [getattr(entry, figure) for entry in entries if getattr(entry, figure) is not None]
         return median(told) if told and len(told) == len(entries) else None
@@ -137,12 +145,12 @@ def _energy(figure: str) -> Callable[[Process], float | None]:
 
 
 def _latency(process: Process) -> float | None:
-    requests = [entry for entry in process.summary.inference if entry.pass_name == TIME]
+    requests = [entry for entry in process.summary.inference if entry.pass_name in TIMED]
     return float(min(requests, key=lambda entry: entry.batch).p50_ns) if requests else None
 
 
 def _inference(process: Process) -> float | None:
-    return max((entry.samples_per_s for entry in process.summary.inference if entry.pass_name == TIME), default=None)
+    return max((entry.samples_per_s for entry in process.summary.inference if entry.pass_name in TIMED), default=None)
 
 
 def _profiler_cost(process: Process) -> float | None:
@@ -151,7 +159,7 @@ def _profiler_cost(process: Process) -> float | None:
 
 
 def _later(entry: Any) -> bool:
-    return bool(entry.pass_name == TIME and entry.complete and entry.epoch > 1)
+    return bool(entry.pass_name in TIMED and entry.complete and entry.epoch > 1)
 
 
 def _median(values: Sequence[int]) -> float | None:

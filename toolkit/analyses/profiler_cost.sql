@@ -1,14 +1,14 @@
 -- What the native profiler costs: the same steps of the same epochs with it and without it. A step counts as its median on the
 -- host and its share of the wait for the device, which a framework that does not wait in each step leaves to the end: of the
--- epoch, and of the profiler's window.
--- time_median_ns: a step of the time pass, nanoseconds
--- profile_median_ns: a step of the profile pass in its profiled window
+-- epoch, and of the profiler's window. Of a person's own loop, which has one pass, the steps within the window and those after it.
+-- time_median_ns: a step of the time pass, or after the window, nanoseconds
+-- profile_median_ns: a step in the profiled window
 -- ratio: the second over the first
 WITH compiled AS (
     SELECT pass_name, parent AS id FROM marks WHERE kind = 'phase' AND name = 'compile'
 ),
 steps AS (
-    SELECT pass_name, epoch, step, ts_ns, dur_ns, compiled.id IS NULL AS steady
+    SELECT pass_name, id, epoch, step, ts_ns, dur_ns, compiled.id IS NULL AS steady
     FROM marks LEFT JOIN compiled USING (pass_name, id) WHERE kind = 'step' AND complete
 ),
 recorded AS (
@@ -45,5 +45,26 @@ whole AS (
         quantile_disc(time_ns, 0.5) + (SELECT ns FROM waits WHERE pass_name = 'time') AS time_median_ns,
         quantile_disc(profile_ns, 0.5) + (SELECT ns FROM waits WHERE pass_name = 'profile') AS profile_median_ns
     FROM paired
+),
+own_steps AS (
+    SELECT steps.*, ts_ns < to_ns AS profiled
+    FROM steps, (SELECT DISTINCT from_ns, to_ns FROM profiled_steps) WHERE pass_name = 'loop' AND ts_ns >= from_ns
+),
+own_waits AS (
+    SELECT sum(dur_ns) FILTER (ts_ns BETWEEN from_ns AND to_ns) AS within_ns,
+        sum(dur_ns) FILTER (ts_ns > to_ns) AS after_ns
+    FROM marks, (SELECT DISTINCT from_ns, to_ns FROM profiled_steps)
+    WHERE pass_name = 'loop' AND kind = 'phase' AND name = 'compute' AND step IS NULL
+),
+own AS (
+    SELECT
+        quantile_disc(dur_ns, 0.5) FILTER (NOT profiled AND steady)
+            + (coalesce((SELECT after_ns FROM own_waits), 0)
+                // greatest(count(*) FILTER (NOT profiled), 1))::BIGINT AS time_median_ns,
+        quantile_disc(dur_ns, 0.5) FILTER (profiled AND steady)
+            + (coalesce((SELECT within_ns FROM own_waits), 0)
+                // greatest(count(*) FILTER (profiled), 1))::BIGINT AS profile_median_ns
+    FROM own_steps
 )
-SELECT *, profile_median_ns / time_median_ns AS ratio FROM whole WHERE time_median_ns IS NOT NULL
+SELECT *, profile_median_ns / time_median_ns AS ratio FROM (FROM whole UNION ALL FROM own)
+WHERE time_median_ns IS NOT NULL AND profile_median_ns IS NOT NULL

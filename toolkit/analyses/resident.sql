@@ -1,5 +1,5 @@
 -- What the worker had resident in the host's memory when each epoch ended: the sampler's last reading within it.
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- epoch: from 1
 -- bytes: resident set
 SELECT marks.pass_name, marks.epoch, value::BIGINT AS bytes

@@ -21,6 +21,7 @@ from toolkit.analyses.findings import (
     ranked,
     unused,
 )
+from toolkit.own_spec import TIMED
 
 if TYPE_CHECKING:
     from toolkit.analyses.summary import Epoch, Summary
@@ -79,7 +80,7 @@ def _steady(summary: "Summary") -> _Steady | None:
     passes = {epoch.pass_name for epoch in whole}
     if not passes:
         return None
-    pass_name = "time" if "time" in passes else min(passes)
+    pass_name = next((name for name in TIMED if name in passes), min(passes))
     own = [epoch for epoch in whole if epoch.pass_name == pass_name]
     return _Steady(pass_name, own[1:] or own)
 
@@ -187,7 +188,7 @@ def _growing(summary: "Summary") -> Iterator[Stake]:
 def _levels(summary: "Summary") -> Iterator[tuple[str, list[int]]]:
     """What was in use as each epoch ended, by those who count most exactly first, in the unprofiled pass."""
     passes = [epoch.pass_name for epoch in summary.epochs]
-    wanted = "time" if "time" in passes else next(iter(passes), None)
+    wanted = next((name for name in (*TIMED, *passes) if name in passes), None)
     for metric in ("in_use", "live_arrays"):
         rows = [row for row in summary.framework_memory if (row.metric, row.pass_name) == (metric, wanted)]
         for device in sorted({row.device or "" for row in rows}):

@@ -1,6 +1,6 @@
 -- Sampler readings while the worker ran, by epoch. Readings before it are baseline's, the framework's own counters
 -- framework_memory's.
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- epoch: from 1; NULL for the whole pass
 -- source: nvml or host
 -- device: GPU index as text; NULL for the host

@@ -3,7 +3,7 @@
 -- memory", are inactive blocks of segments that are split, so that empty_cache cannot give them back; blocks of
 -- expandable segments do not count.
 -- trace: number of the trace
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- device: number of the GPU, as text
 -- segments: how many
 -- blocks: how many the segments are split into

@@ -1,7 +1,7 @@
 -- What Python did in each part of a run, as py-spy saw the worker's own thread: own time of each function in each phase,
 -- between epochs (from an epoch's last training step to the next one's first, whatever phases lie there), and in each
 -- stage. Only of stacks that a marker placed on the run's clock.
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- kind: phase, gap or stage
 -- name: of the phase or stage; `between epochs`
 -- frame: function (file:line)

@@ -1,7 +1,7 @@
 -- Self and total time of each Python frame that a sampler saw, by thread. Self times of a thread sum to the time that
 -- the thread was sampled. A frame that calls itself counts once in its total.
 -- trace: number of the trace
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- thread: process/thread, or the thread as the sampler names it
 -- frame: function (file:line)
 -- samples: samples that hold the frame; NULL where the file tells durations only

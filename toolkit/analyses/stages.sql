@@ -1,5 +1,5 @@
 -- The stages of a pass, from the worker's first moment to its last.
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- stage: setup, evaluate_before, warmup, train, evaluate_after, inference
 -- ns: duration in nanoseconds
 -- complete: false where the worker ended inside it

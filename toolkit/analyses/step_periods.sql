@@ -1,6 +1,6 @@
 -- How long training steps follow each other: from the start of one to the start of the next of its epoch, so that what a
 -- profiler does between them counts. Steps that compiled or traced a graph are left out.
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- steps: steps counted
 -- median_ns: median period, nanoseconds
 WITH compiled AS (

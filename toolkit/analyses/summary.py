@@ -74,12 +74,16 @@ class Stage(Struct, frozen=True, kw_only=True):
 
 
 class Steps(Struct, frozen=True, kw_only=True):
-    """Training steps of one epoch, or of all (`epoch` null); steps that compiled stand apart."""
+    """Training steps of one epoch, or of all (`epoch` null); steps that compiled stand apart.
+
+    So do those in the profiler's window, `profiled_steps`, of a pass that is not profiled otherwise.
+    """
 
     pass_name: str
     epoch: int | None
     steps: int
     compiled_steps: int
+    profiled_steps: int
     median_ns: MaybeNs
     p10_ns: MaybeNs
     p90_ns: MaybeNs
@@ -92,6 +96,7 @@ class Training(Struct, frozen=True, kw_only=True):
     epoch: int
     steps: int
     compiled_steps: int
+    profiled_steps: int
     ns: Ns
 
 

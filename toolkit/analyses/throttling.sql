@@ -1,5 +1,5 @@
 -- Why each GPU's clocks were held down while the worker ran, as NVML's reasons of the clocks tell; several may hold at once.
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- device: GPU index as text
 -- reason: by NVML's names: sw_power_cap, hw_slowdown, …; gpu_idle and clocks that someone set are reasons too
 -- readings: how many had it

@@ -1,6 +1,6 @@
 -- Readings of the samplers over time, thinned: all of up to 400 of a metric; of more, the highest and lowest of each two-hundredth
 -- of its time, and the first and last. So the extremes are exact.
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- source: nvml or host
 -- device: GPU index as text; NULL for the host
 -- metric: power, rss, cpu, …

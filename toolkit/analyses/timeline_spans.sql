@@ -1,6 +1,6 @@
 -- When a pass was in which stage, epoch, and part of its epochs' ledgers, thinned: all of up to 400 spans of a lane; of more, what
 -- took most of each four-hundredth of the lane's time, neighbours that are alike together.
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- lane: stage, epoch or part
 -- name: which stage or part; `epoch` for an epoch
 -- epoch: from 1; NULL for a stage

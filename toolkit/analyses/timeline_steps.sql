@@ -1,6 +1,6 @@
 -- Training steps over time, thinned: all of up to 400 of a pass; of more, the longest and shortest of each two-hundredth of their
 -- time, and the first and last. So the extremes are exact.
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- epoch: from 1
 -- step: from 1 within its epoch
 -- steps: how many there are, drawn or not

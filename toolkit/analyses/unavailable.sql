@@ -1,5 +1,5 @@
 -- What this machine, this driver or this framework does not tell.
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- source: nvml, host, pyspy, or the framework
 -- device: GPU index as text; NULL where it concerns them all
 -- metric: what could not be had

@@ -1,6 +1,6 @@
--- Grounds for doubt that the marks give: a pass that was cut off, and a profile pass that left no trace.
+-- Grounds for doubt that the marks give: a pass that was cut off, and a profiled one that left no trace.
 -- trace: NULL
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- code: cut_off or no_trace
 -- count: marks that were open at the end, or 1
 -- message: one sentence
@@ -12,3 +12,8 @@ UNION ALL
 SELECT NULL, pass_name, 'no_trace', 1, 'The profile pass left no native trace.', true
 FROM marks WHERE kind = 'run' AND pass_name = 'profile'
     AND NOT EXISTS (SELECT 1 FROM traces WHERE traces.pass_name = 'profile' AND format IN ('kineto', 'xplane'))
+UNION ALL
+SELECT NULL, pass_name, 'no_trace', 1, 'The profiler''s window left no native trace.', true
+FROM marks WHERE kind = 'phase' AND name = 'profiler' AND pass_name = 'loop'
+    AND NOT EXISTS (SELECT 1 FROM traces WHERE traces.pass_name = 'loop' AND format IN ('kineto', 'xplane'))
+GROUP BY pass_name

@@ -1,6 +1,6 @@
 -- What the importers found that a reader must know.
 -- trace: number of the trace; NULL where it concerns none
--- pass_name: time or profile
+-- pass_name: time, profile or loop
 -- code: what kind
 -- count: how many events it concerns
 -- message: one sentence

@@ -3,6 +3,7 @@
 import os
 import platform
 import shutil
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,14 @@ def facts() -> dict[str, Any]:
         **resources(),
         "environment": {name: os.environ[name] for name in RECORDED_VARIABLES if name in os.environ},
     }
+
+
+def installed(package: str) -> str | None:
+    """The version of a package that is installed here."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def resources() -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 Before there is a worker it finds how often the power sensors have a new value, while the GPUs idle: that is their
 baseline. Then it says `ready`, and once the worker's pid is on standard input it polls them at half that period, all
-else HZ times a second, until that closes, and a little longer: a sensor tells of a moment after it. Writes gpu.jsonl.
+else HZ times a second, until another line comes or that closes, and a little longer: a sensor tells of a moment after
+it. Writes gpu.jsonl.
 """
 
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from toolkit.capture import orders
 from toolkit.capture.pacing import next_due, told_to_stop, wait_until
 from toolkit.capture.record import Appender, recording
 from toolkit.capture.samplers.gpu import GpuSampler
@@ -36,7 +38,7 @@ def main(folder: Path, hz: int, device: str) -> None:
         poll_ns = find_poll(sampler, record, wait_until, time.monotonic_ns) if sampler.devices else 0
         sys.stdout.write("ready\n")
         sys.stdout.flush()
-        if not sampler.devices or not sys.stdin.readline():
+        if not sampler.devices or not orders.first():
             return
         stopped = threading.Event()
         threading.Thread(target=_sample_slowly, args=(sampler, stopped), daemon=True).start()

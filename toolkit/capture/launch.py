@@ -7,23 +7,19 @@ import contextlib
 import dataclasses
 import json
 import os
-import platform
-import secrets
 import signal
 import subprocess
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
 import psutil
 
-from toolkit import __version__
 from toolkit.capture import containers, datasets, pretrained, runtime, supervise, verdicts
 from toolkit.capture import runs as run_folders
 from toolkit.capture.containers import DATA_FOLDER, RUN_FOLDER, WEIGHTS_FOLDER
-from toolkit.capture.files import is_full, write_whole
+from toolkit.capture.files import is_full
 from toolkit.capture.runs import COMPLETE, Outcome
 from toolkit.capture.samplers import nvml
 from toolkit.capture.workloads import ZOO, ZOO_NAMES, tf32
@@ -63,7 +59,7 @@ def plan(spec: RunSpec, *, runs: Path, say: Say) -> Plan:
     check_device(spec, device)
     gpus = for_replicas(spec, gpus)
     say(device_note)
-    check_writable(runs)
+    run_folders.check_writable(runs)
     start = pretrained.prepare(spec, say=say)
     data_dir = datasets.prepare(spec.dataset, spec.data_dir, say=say)
     spec = dataclasses.replace(spec, data_dir=data_dir, weights_dir=start.folder)
@@ -76,18 +72,15 @@ def plan(spec: RunSpec, *, runs: Path, say: Say) -> Plan:
 def create_folder(runs: Path, plan_: Plan) -> Path:
     """A new, empty run folder with what was asked (spec.json) and what was settled (raw/launch.json)."""
     spec = plan_.spec
-    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    name = f"{stamp}-{spec.framework}-{spec.model}-{plan_.wish.device}-{spec.task}-{secrets.token_hex(2)}"
-    # The passes run elsewhere, so a relative path would not do.
-    folder = (runs / name).absolute()
-    try:
-        (folder / "raw").mkdir(parents=True)
-        write_whole(folder / "spec.json", spec.as_json())
-        write_whole(folder / WORKER_SPEC, _worker_spec(plan_).as_json())
-        write_whole(folder / run_folders.LAUNCH, json.dumps(_launch_facts(plan_), indent=1))
-    except OSError as error:
-        raise _unwritable(runs, error.strerror) from error
-    return folder
+    return run_folders.create(
+        runs,
+        (spec.framework, spec.model, plan_.wish.device, spec.task),
+        {
+            Path(run_folders.SPEC): spec.as_json(),
+            WORKER_SPEC: _worker_spec(plan_).as_json(),
+            run_folders.LAUNCH: json.dumps(_launch_facts(plan_), indent=1),
+        },
+    )
 
 
 def run_passes(folder: Path, plan_: Plan, *, say: Say) -> Outcome:
@@ -178,20 +171,6 @@ class _interruptible:  # noqa: N801 - used as a statement
         raise KeyboardInterrupt
 
 
-def check_writable(runs: Path) -> Path:
-    """The nearest folder of `runs` that is there already; HwprofError where it takes no new ones."""
-    nearest = next(place for place in (runs.absolute(), *runs.absolute().parents) if place.exists())
-    if not nearest.is_dir():
-        raise _unwritable(runs, f"{nearest} is no folder")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise _unwritable(runs, f"no permission to write in {nearest}")
-    return nearest
-
-
-def _unwritable(runs: Path, reason: str | None) -> HwprofError:
-    return HwprofError(f"The folder of runs {runs} cannot be written: {reason}.", remedy="Give another with --runs.")
-
-
 def check_model(spec: RunSpec) -> None:
     """Raises HwprofError where the spec's framework has not the spec's model, naming those that have it."""
     zoo = ZOO[spec.framework]
@@ -220,28 +199,12 @@ def for_replicas(spec: RunSpec, gpus: tuple[nvml.Gpu, ...]) -> tuple[nvml.Gpu, .
 def _device(spec: RunSpec, presence: nvml.Presence) -> tuple[str, str, tuple[nvml.Gpu, ...]]:
     if spec.device == CPU:
         return CPU, "Device cpu, as asked.", ()
-    presence = visible(presence, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    presence = nvml.visible(presence, os.environ.get("CUDA_VISIBLE_DEVICES"))
     if presence.gpus:
         return CUDA, f"Device cuda: {presence.gpus[0].name}, driver {presence.driver}.", presence.gpus
     if spec.device == CUDA:
         raise HwprofError(f"device=cuda, but there is no GPU: {presence.reason}.", remedy="Use device=cpu or auto.")
     return CPU, f"Device cpu (auto: no GPU: {presence.reason}).", ()
-
-
-def visible(presence: nvml.Presence, variable: str | None) -> nvml.Presence:
-    """The GPUs that CUDA_VISIBLE_DEVICES leaves, in its order: numbers or UUIDs; the first that fits none ends it."""
-    if variable is None:
-        return presence
-    found = []
-    for name in map(str.strip, variable.split(",")):
-        fitting = [
-            gpu for gpu in presence.gpus if name.strip() and (gpu.uuid.startswith(name) or str(gpu.number) == name)
-        ]
-        if not fitting:
-            break
-        found.append(fitting[0])
-    reason = presence.reason or f"CUDA_VISIBLE_DEVICES={variable!r} hides them"
-    return presence._replace(gpus=tuple(found), reason=None if found else reason)
 
 
 def _environment(plan_: Plan) -> dict[str, str]:
@@ -264,16 +227,10 @@ def _worker_spec(plan_: Plan) -> RunSpec:
 
 
 def _launch_facts(plan_: Plan) -> dict[str, Any]:
-    presence = plan_.wish.presence
+    wish = plan_.wish
     return {
-        "hwprof": __version__,
-        "created": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "host": platform.node(),
-        "device_asked": plan_.spec.device,
-        "device": plan_.wish.device,
-        "gpus": [gpu._asdict() for gpu in presence.gpus],
-        "gpus_used": [gpu.uuid for gpu in plan_.wish.gpus],
-        "runtime": runtime.record(plan_.runtime, plan_.wish),
+        **run_folders.launch_facts(plan_.spec.device, wish.device, wish.presence, wish.gpus),
+        "runtime": runtime.record(plan_.runtime, wish),
         "weights": {
             "asked": plan_.spec.weights,
             "used": plan_.start.weights,

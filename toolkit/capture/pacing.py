@@ -1,9 +1,8 @@
 """When a sampler reads: waits for moments of CLOCK_MONOTONIC; grids on which a slow reading shifts none after it."""
 
-import select
-import sys
 import time
 
+from toolkit.capture import orders
 from toolkit.clock import NS_PER_S
 
 
@@ -13,9 +12,8 @@ def wait_until(at: int) -> None:
 
 
 def told_to_stop(at: int) -> bool:
-    """Waits until then, and answers whether standard input closed meanwhile."""
-    readable, _, _ = select.select([sys.stdin], [], [], max(at - time.monotonic_ns(), 0) / NS_PER_S)
-    return bool(readable) and not sys.stdin.readline()
+    """Waits until then, and answers whether it is to stop."""
+    return orders.stop_within((at - time.monotonic_ns()) / NS_PER_S)
 
 
 def next_due(due: int, period_ns: int, now: int) -> int:

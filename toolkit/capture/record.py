@@ -6,6 +6,7 @@ Times are CLOCK_MONOTONIC nanoseconds; `clock` lines place them on the axis.
 
     ["open",  id, parent, kind, name, epoch, step, start]             a mark that holds others, begun
     ["mark",  id, parent, kind, name, epoch, step, start, end]        a mark that ended
+    ["drop",  id]                                     a mark that was begun and is none: what it was for did not come
     ["scalar", at, epoch, name, value]
     ["counter", at, source, device, metric, value, unit]
     ["readings", at, source, device, {metric: value}, {metric: the driver's own time, us of CLOCK_REALTIME}]
@@ -68,12 +69,20 @@ class Mark:
 
     def end(self) -> None:
         """Ends it: its record is whole from here on."""
+        self._recorder.write(*self.stop())
+
+    def stop(self) -> tuple[Any, ...]:
+        """The record of its end, for the caller to write: one that is not leaves the mark open."""
         self._close_annotation()
         end = monotonic_ns()
         self._recorder.leave(self)
-        self._recorder.write(
-            "mark", self.id, self.parent, self.kind, self.name, self.epoch, self.step, self._start, end
-        )  # fmt: skip
+        return "mark", self.id, self.parent, self.kind, self.name, self.epoch, self.step, self._start, end
+
+    def drop(self) -> None:
+        """Takes it back: there is no such span. What was inside it has ended, elsewhere in the tree."""
+        self._close_annotation()
+        self._recorder.leave(self)
+        self._recorder.write("drop", self.id)
 
     __enter__ = begin
 
@@ -149,15 +158,21 @@ def recording(sample: Callable[[], None]) -> int:
     return 0
 
 
+def ask_to_end() -> None:
+    """Asks this process to end, as a person would: a worker's work that leaves no record is not worth doing."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 class Recorder(Records):
     """Appends records to `path`. `annotate`, while set, puts each step and phase into the native trace as well.
 
     The native annotation lies inside the mark's own two clock reads, which is what alignment is measured by.
 
-    Where the file cannot be written, on a full disk say, `failure` is set and the process gets a SIGTERM.
+    Where the file cannot be written, on a full disk say, `failure` is set and `failed` called once, by another thread.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, failed: Callable[[], None] = ask_to_end) -> None:
+        self._failed = failed
         self.annotate: Annotate | None = None
         self.failure: OSError | None = None
         self._file = path.open("ab", buffering=0)
@@ -176,6 +191,11 @@ class Recorder(Records):
             epoch = around.epoch if epoch is None else epoch
             step = around.step if step is None else step
         return Mark(self, kind, name, epoch, step)
+
+    @property
+    def inside_phase(self) -> bool:
+        """Whether the innermost open mark is a phase."""
+        return bool(self._around) and self._around[-1].kind == "phase"
 
     def phase(self, name: str) -> Mark:
         """A part of an epoch's or step's time, by the ledger's names."""
@@ -212,8 +232,7 @@ class Recorder(Records):
         while not self._closing.wait(FLUSH_EVERY_S):
             self._flush()
             if self.failure is not None:
-                # Work that leaves no record is not worth doing: the process is asked to end, as a person would ask.
-                os.kill(os.getpid(), signal.SIGTERM)
+                self._failed()
                 return
 
     def _flush(self) -> None:

@@ -1,17 +1,27 @@
-"""The folder of runs: finding them, and the status that closes each. run.json is written last, whole or not at all."""
+"""The folder of runs: making and finding them, and the status that closes each, written last, whole or not at all."""
 
 import json
+import os
+import platform
+import secrets
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from toolkit import __version__
 from toolkit.capture.files import write_whole
 from toolkit.errors import HwprofError
-from toolkit.spec import FRAMEWORKS, MODES, RunSpec, from_json, known
+from toolkit.own_spec import OWN, Spec, read
+from toolkit.spec import FRAMEWORKS, MODES, known
+
+if TYPE_CHECKING:
+    from toolkit.capture.samplers.nvml import Gpu, Presence
 
 STATUS = "run.json"
 SPEC = "spec.json"
 LAUNCH = Path("raw", "launch.json")
+GIVE_ANOTHER = "Give another with --runs."
 INCOMPLETE = {"status": "incomplete", "reason": "no run.json: it is still running, or was killed", "exit_code": None}
 
 
@@ -24,6 +34,51 @@ class Outcome(NamedTuple):
 
 
 COMPLETE = Outcome("complete", None, 0)
+
+
+def create(runs: Path, parts: Sequence[str], files: Mapping[Path, str], *, remedy: str = GIVE_ANOTHER) -> Path:
+    """A new run folder, named by the time, `parts` and chance, that holds `files`; its absolute path.
+
+    Raises HwprofError where it cannot be made.
+    """
+    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    # The passes run elsewhere, so a relative path would not do.
+    folder = (runs / "-".join((stamp, *parts, secrets.token_hex(2)))).absolute()
+    try:
+        (folder / "raw").mkdir(parents=True)
+        for name, text in files.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            write_whole(folder / name, text)
+    except OSError as error:
+        raise _unwritable(runs, error.strerror, remedy) from error
+    return folder
+
+
+def launch_facts(device_asked: str, device: str, presence: "Presence", used: "Sequence[Gpu]") -> dict[str, Any]:
+    """What launch.json holds of any run: when and where it was made, on what."""
+    return {
+        "hwprof": __version__,
+        "created": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "host": platform.node(),
+        "device_asked": device_asked,
+        "device": device,
+        "gpus": [gpu._asdict() for gpu in presence.gpus],
+        "gpus_used": [gpu.uuid for gpu in used],
+    }
+
+
+def check_writable(runs: Path, *, remedy: str = GIVE_ANOTHER) -> Path:
+    """The nearest folder of `runs` that is there already; HwprofError where it takes no new ones."""
+    nearest = next(place for place in (runs.absolute(), *runs.absolute().parents) if place.exists())
+    if not nearest.is_dir():
+        raise _unwritable(runs, f"{nearest} is no folder", remedy)
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise _unwritable(runs, f"no permission to write in {nearest}", remedy)
+    return nearest
+
+
+def _unwritable(runs: Path, reason: str | None, remedy: str) -> HwprofError:
+    return HwprofError(f"The folder of runs {runs} cannot be written: {reason}.", remedy=remedy)
 
 
 def folders(runs: Path) -> list[Path]:
@@ -53,13 +108,13 @@ def find(runs: Path, name: str) -> Path:
     return runs / known(name, [folder.name for folder in found], "run")
 
 
-def spec_of(folder: Path) -> RunSpec:
+def spec_of(folder: Path) -> Spec:
     """What was asked of a run. Raises HwprofError where spec.json is damaged or of another version."""
     try:
-        spec = from_json((folder / SPEC).read_text(encoding="utf-8"))
+        spec = read((folder / SPEC).read_text(encoding="utf-8"))
     except (ValueError, TypeError) as error:
         raise _damaged(folder / SPEC) from error
-    if spec.framework not in FRAMEWORKS or spec.mode not in MODES or not isinstance(spec.model, str):
+    if spec.framework not in FRAMEWORKS or spec.mode not in (*MODES, OWN) or not isinstance(spec.model, str):
         raise _damaged(folder / SPEC)
     return spec
 

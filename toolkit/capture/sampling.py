@@ -1,13 +1,16 @@
 """The host's sampler, a process of its own. `python -m toolkit.capture.sampling FOLDER HZ PYSPY`.
 
-Says `ready`, waits for the worker's pid on standard input, and samples until that closes or the worker is gone. Writes
+Says `ready`, waits for a line on standard input: the worker's pid, and those of processes below it that are no part of
+it, such as this one's. It samples until told otherwise there, by a line or its end, or the worker is gone. Writes
 samplers.jsonl, and pyspy.json where PYSPY is `true`.
 """
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from toolkit.capture import orders
 from toolkit.capture.pacing import next_due, told_to_stop
 from toolkit.capture.record import Appender, recording
 from toolkit.capture.samplers.host import HostSampler
@@ -21,20 +24,20 @@ def main(folder: Path, hz: int, *, with_pyspy: bool) -> None:
     with Appender(folder / "samplers.jsonl") as record:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
-        line = sys.stdin.readline()
+        line = orders.first()
         if not line:
             return
-        pid = int(line)
+        pid, *apart = map(int, line.split())
         pyspy = PySpy(record, pid, folder / "pyspy.json") if with_pyspy else None
-        sample_until_gone(record, pid, hz)
+        sample_until_gone(record, pid, hz, apart=apart)
         if pyspy is not None:
             pyspy.finish()
 
 
-def sample_until_gone(record: Appender, pid: int, hz: int) -> None:
+def sample_until_gone(record: Appender, pid: int, hz: int, *, apart: Sequence[int]) -> None:
     """Reads `hz` times a second on a fixed grid, so that a slow reading shifts none after it."""
     try:
-        host = HostSampler(record, pid)
+        host = HostSampler(record, pid, apart=apart)
     except GONE:
         record.unavailable("host", None, "all", "the worker ended before it could be read")
         return

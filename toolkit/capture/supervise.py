@@ -17,6 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from toolkit.capture import beside
+from toolkit.capture.beside import Sampled, Samplers
 from toolkit.capture.cgroups import Group
 from toolkit.capture.files import write_whole
 from toolkit.errors import FAILED, INTERRUPTED
@@ -24,7 +26,6 @@ from toolkit.spec import RunSpec, from_json
 
 # The native profiler may be in the middle of writing its trace.
 WORKER_GRACE_S = 15
-SAMPLERS_GRACE_S = 25
 # From outside, past its time limit: what it takes to end both, and then some.
 OVERDUE_S = 60
 FIRST_PROCESS = 1
@@ -33,8 +34,6 @@ FIRST_PROCESS = 1
 STOP = "stop"
 # Looking costs microseconds, and a worker that has ended is noticed this late.
 LOOK_EVERY_S = 0.05
-
-Samplers = list[subprocess.Popen[str]]
 
 
 def main(arguments: list[str]) -> int:
@@ -80,16 +79,15 @@ def _watch(spec: RunSpec, arguments: list[str], log: Any, stop: threading.Event)
     folder = Path(arguments[-1])
     group = Group()
     kills = group.out_of_memory_kills()
-    samplers = _start_samplers(spec, arguments, log)
+    samplers = beside.start(folder, _sampled(spec, arguments), log)
     worker = subprocess.Popen(
         [sys.executable, "-m", "toolkit.capture.worker", *arguments],
         stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
     )  # fmt: skip
-    for sampler in samplers:
-        _tell_pid(sampler, worker.pid)
+    beside.tell(samplers, worker.pid)
     ended = _wait(worker, samplers, spec.timeout_s, lambda: stop.wait(LOOK_EVERY_S) or (folder / STOP).exists())
     _end(worker)
-    _end_samplers(samplers)
+    beside.end(samplers)
     later = group.out_of_memory_kills()
     killed_for_memory = None if kills is None or later is None else later > kills
     return ended or _own_outcome(folder) or _death(worker.returncode, killed_for_memory=killed_for_memory)
@@ -118,30 +116,10 @@ def _reap(ours: set[int]) -> None:
         os.waitpid(ended.si_pid, 0)
 
 
-def _start_samplers(spec: RunSpec, arguments: list[str], log: Any) -> Samplers:
-    """The samplers' processes, once they have taken their baselines. py-spy attaches in the profile pass only."""
-    _, pass_name, device, folder = arguments
-    pyspy = "true" if spec.pyspy and pass_name == "profile" else "false"
-    commands = {"host": ("sampling", pyspy), "gpu": ("gpu_sampling", device)}
-    samplers = [
-        subprocess.Popen(
-            [sys.executable, "-m", f"toolkit.capture.{module}", folder, str(spec.sample_hz), last],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
-        )
-        for module, last in (commands[name] for name in spec.samplers)
-    ]  # fmt: skip
-    for sampler in samplers:
-        if sampler.stdout is not None:
-            sampler.stdout.readline()
-    return samplers
-
-
-def _tell_pid(sampler: subprocess.Popen[str], pid: int) -> None:
-    # A sampler that is gone already ends no run; its missing record shows.
-    with contextlib.suppress(BrokenPipeError):
-        if sampler.stdin is not None:
-            sampler.stdin.write(f"{pid}\n")
-            sampler.stdin.flush()
+def _sampled(spec: RunSpec, arguments: list[str]) -> Sampled:
+    """py-spy attaches in the profile pass only."""
+    _, pass_name, device, _ = arguments
+    return Sampled(spec.samplers, spec.sample_hz, device, pyspy=spec.pyspy and pass_name == "profile")
 
 
 def _end(worker: subprocess.Popen[bytes]) -> None:
@@ -153,20 +131,6 @@ def _end(worker: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(worker.pid, signal.SIGKILL)
     worker.wait()
-
-
-def _end_samplers(samplers: Samplers) -> None:
-    for sampler in samplers:
-        with contextlib.suppress(BrokenPipeError):
-            if sampler.stdin is not None:
-                sampler.stdin.close()
-    latest = time.monotonic() + SAMPLERS_GRACE_S
-    for sampler in samplers:
-        try:
-            sampler.wait(max(latest - time.monotonic(), 0))
-        except subprocess.TimeoutExpired:
-            os.killpg(sampler.pid, signal.SIGKILL)
-            sampler.wait()
 
 
 def _own_outcome(folder: Path) -> dict[str, Any] | None:

@@ -1,9 +1,6 @@
 """The epochs of training with their marks, whoever drives the loop: we, or the framework's own `fit`.
 
-Inside an epoch both leave the same phases: the step's own, `validation`, `callbacks`, `checkpoint`, `profiler`. A `fit`
-fetches its data inside the compiled step, so `host_to_device` is part of its `compute`; so is `data_wait`, but for the
-start of its pipeline and for batches that Python makes. What it does between its steps is `callbacks`, beside the
-metrics that are there in both.
+Inside an epoch both leave the same phases: the step's own, `validation`, `callbacks`, `checkpoint`, `profiler`.
 """
 
 import tempfile
@@ -11,17 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from toolkit.capture.record import Mark, Recorder
-from toolkit.capture.workload import Evaluation, FittingWorkload, NativeProfiler, Workload
+from toolkit.capture.fit_marks import FitMarks
+from toolkit.capture.record import Recorder
+from toolkit.capture.workload import Evaluation, FittingWorkload, Framework, NativeProfiler, Workload
 from toolkit.spec import RunSpec
 
 
 class ProfilerWindow:
     """The native profiler over one window of steps, where this pass has one. Its own time is the phase `profiler`."""
 
-    def __init__(self, profiler: NativeProfiler | None, workload: Workload, record: Recorder) -> None:
+    def __init__(self, profiler: NativeProfiler | None, framework: Framework, record: Recorder) -> None:
         self._profiler = profiler
-        self._workload = workload
+        self._framework = framework
         self._record = record
         self._open: NativeProfiler | None = None
 
@@ -32,7 +30,7 @@ class ProfilerWindow:
         self._open, self._profiler = self._profiler, None
         with self._record.phase("profiler"):
             self._open.start()
-        self._record.annotate = self._workload.annotate
+        self._record.annotate = self._framework.annotate
 
     def begin_step(self, name: str) -> None:
         """A step, or a request, is about to begin."""
@@ -48,7 +46,7 @@ class ProfilerWindow:
         if not goes_on:
             self._record.annotate = None
             with self._record.phase("compute"):
-                self._workload.sync()
+                self._framework.sync()
             self.stop()
 
     def stop(self) -> None:
@@ -72,7 +70,7 @@ class Parts(NamedTuple):
 def train(parts: Parts) -> None:
     """All epochs, by the framework's own loop where the workload was built for that."""
     if isinstance(parts.workload, FittingWorkload):
-        parts.workload.fit(FitMarks(parts))
+        parts.workload.fit(SpecFitMarks(parts))
         return
     for epoch in range(1, parts.spec.epochs + 1):
         parts.record.clock()
@@ -132,65 +130,12 @@ def _write_checkpoint(parts: Parts) -> None:
             parts.workload.checkpoint(Path(folder) / "checkpoint")
 
 
-class FitMarks:
-    """Makes the marks of a loop that the framework drives; fulfils `FitHooks`.
-
-    One phase is open at any time inside an epoch but for the profiler's own: what lies between a step, or the
-    validation, and the next is `callbacks`. The making of a batch is a phase inside the one that is open.
-    """
-
-    _epoch: Mark
-    _step: Mark
-    _phase: Mark
+class SpecFitMarks(FitMarks[ProfilerWindow]):
+    """The marks of a `fit` that a spec asked for, whose steps are counted beforehand; fulfils `FitHooks`."""
 
     def __init__(self, parts: Parts) -> None:
+        super().__init__(parts.record, parts.workload, parts.window)
         self._parts = parts
-
-    def begin_epoch(self, epoch: int) -> None:
-        """Epoch `epoch`, from 1, begins."""
-        self._parts.record.clock()
-        self._epoch = self._parts.record.mark("epoch", "train", epoch=epoch).begin()
-        self._begin_phase("callbacks")
-
-    def begin_batches(self) -> None:
-        """The loop starts its pipeline."""
-        self._phase.end()
-        self._begin_phase("data_wait")
-
-    def fetching(self) -> Mark:
-        """Around the making of one batch, in the loop's own thread."""
-        return self._parts.record.phase("data_wait")
-
-    def begin_step(self, step: int) -> None:
-        """Step `step`, from 1 within its epoch, begins."""
-        self._phase.end()
-        self._parts.window.begin_step("train")
-        self._step = self._parts.record.mark("step", "train", step=step).begin()
-        self._parts.workload.compiled()
-        self._begin_phase("compute")
-
-    def end_step(self) -> None:
-        """The framework's compiled step has returned."""
-        if self._parts.workload.compiled():
-            self._phase.name = "compile"
-        self._phase.end()
-        self._step.end()
-        self._parts.window.end_step()
-        if self._step.step == self._parts.workload.steps_per_epoch:
-            # The loop waits here anyway, to read its metrics; the device's work is no callback's time.
-            with self._parts.record.phase("compute"):
-                self._parts.workload.sync()
-        self._begin_phase("callbacks")
-
-    def begin_validation(self) -> None:
-        """The loop's own validation begins."""
-        self._phase.end()
-        self._begin_phase("validation")
-
-    def end_validation(self) -> None:
-        """Its figures are there."""
-        self._phase.end()
-        self._begin_phase("callbacks")
 
     def end_epoch(self, train_loss: float, evaluation: Evaluation) -> None:
         """The loop is done with the epoch."""
@@ -199,5 +144,8 @@ class FitMarks:
         _write_checkpoint(self._parts)
         self._epoch.end()
 
-    def _begin_phase(self, name: str) -> None:
-        self._phase = self._parts.record.phase(name).begin()
+    def _after_step(self) -> None:
+        if self._step.step == self._parts.workload.steps_per_epoch:
+            # The loop waits here anyway, to read its metrics; the device's work is no callback's time.
+            with self._parts.record.phase("compute"):
+                self._parts.workload.sync()

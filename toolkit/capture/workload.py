@@ -55,6 +55,22 @@ class NativeProfiler(Protocol):
         """Ends recording, of a window that did not fill too, and writes the trace. Does not wait for the device."""
 
 
+class ProfilerOptions(Protocol):
+    """What a native profiler is to record beside the steps themselves; specs have it."""
+
+    @property
+    def profile_memory(self) -> bool:
+        """Allocator events, or what is alive at the window's end."""
+
+    @property
+    def profile_shapes(self) -> bool:
+        """Shapes of operators' inputs."""
+
+    @property
+    def profile_stacks(self) -> bool:
+        """Python stacks."""
+
+
 class FitHooks(Protocol):
     """What a framework's own training loop tells, in this order, so that its time can be marked.
 
@@ -87,7 +103,29 @@ class FitHooks(Protocol):
         """The loop is done with the epoch, whose mean training loss a sample this is."""
 
 
-class Workload(Protocol):
+class Framework(Protocol):
+    """What is asked of a framework in the process that it runs in, whatever it trains there."""
+
+    def facts(self) -> dict[str, Any]:
+        """Versions, device and settings as they really are, not as they were asked for."""
+
+    def compiled(self) -> bool:
+        """Whether a graph was traced or compiled since this was last asked."""
+
+    def sync(self) -> None:
+        """Waits until the device has done all it was given."""
+
+    def report_memory(self, record: Recorder) -> None:
+        """Writes the allocator's figures as counters, or what it does not tell as unavailable."""
+
+    def annotate(self, name: str) -> AbstractContextManager[Any]:
+        """A named span in the native trace."""
+
+    def window(self, options: ProfilerOptions, folder: Path, *, steps: int) -> NativeProfiler:
+        """The native profiler over a window of `steps` steps, writing into `folder`."""
+
+
+class Workload(Framework, Protocol):
     """A model, its data and its optimizer in one framework, built by the module's `build(spec, device)`.
 
     Where a process is one of several replicas, `build(spec, device, replica)`: all of them call `warm_up`,
@@ -114,12 +152,6 @@ class Workload(Protocol):
     def train_step(self, batch: Any) -> None:
         """Forward, backward, update. Does not wait for the device; adds to the epoch's loss there."""
 
-    def compiled(self) -> bool:
-        """Whether a graph was traced or compiled since this was last asked."""
-
-    def sync(self) -> None:
-        """Waits until the device has done all it was given."""
-
     def train_loss(self) -> float:
         """Mean loss a sample since last asked."""
 
@@ -131,12 +163,6 @@ class Workload(Protocol):
 
     def checkpoint(self, path: Path) -> None:
         """Writes model and optimizer state to `path`."""
-
-    def report_memory(self, record: Recorder) -> None:
-        """Writes the allocator's figures as counters, or what it does not tell as unavailable."""
-
-    def annotate(self, name: str) -> AbstractContextManager[Any]:
-        """A named span in the native trace."""
 
     def profiler(self, folder: Path) -> NativeProfiler:
         """The native profiler, writing into `folder`."""

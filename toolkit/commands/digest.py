@@ -15,13 +15,12 @@ from toolkit.ingest.run import ingest
 from toolkit.ingest.store import connect
 from toolkit.reports.stacks import write_speedscope
 from toolkit.reports.summary_json import encode
-from toolkit.spec import from_json
 
 
 def digest(folder: Path) -> None:
     """Makes the store and summary.json of a run folder, anew where they are there already."""
     ingest(folder)
-    batch = from_json((folder / runs.SPEC).read_text(encoding="utf-8")).batch
+    batch = runs.spec_of(folder).batch
     with sound(folder), connect(folder) as connection:
         summary = summarise(
             connection,

@@ -15,6 +15,7 @@ from toolkit.capture import runs, sweeps
 from toolkit.commands.console import console
 from toolkit.commands.sweeping import History
 from toolkit.errors import HwprofError, complain, printable
+from toolkit.own_spec import OWN, TIMED, OwnSpec
 from toolkit.reports import summary_json
 from toolkit.spec import MODES
 
@@ -41,7 +42,7 @@ def command(runs_folder: Path, *, as_json: bool, force: bool) -> None:
     elif not entries:
         click.echo(f"There are no runs in {runs_folder}. Make one: make profile FRAMEWORK=torch MODEL=resnet50.")
     else:
-        for mode in dict.fromkeys((*MODES, None)):
+        for mode in dict.fromkeys((*MODES, OWN, None)):
             if mine := [entry for entry in entries if entry.get("mode") == mode]:
                 console().print(_table(mode, mine))
         if found := sweeps.folders(runs_folder):
@@ -64,7 +65,7 @@ def _entry(folder: Path, *, withheld: bool) -> dict[str, Any]:
         "mode": spec.mode,
         "same": claim and (claim.reference or claim.agrees),
         "task": spec.task,
-        "loop": spec.loop,
+        "loop": None if isinstance(spec, OwnSpec) else spec.loop,
         "batch": spec.batch,
         **_figures(folder / "summary.json", withheld=withheld),
     }
@@ -75,7 +76,7 @@ def _figures(path: Path, *, withheld: bool) -> dict[str, Any]:
     summary = summary_json.read(path)
     if summary is None:
         return UNKNOWN
-    medians = [steps.median_ns for steps in summary.steps if steps.pass_name == "time" and steps.epoch is None]
+    medians = [steps.median_ns for steps in summary.steps if steps.pass_name in TIMED and steps.epoch is None]
     return {
         "step_median_ns": medians[0] if medians and not withheld else None,
         "profiler_cost": summary.profiler_cost.ratio if summary.profiler_cost and not withheld else None,

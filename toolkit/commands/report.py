@@ -17,6 +17,7 @@ from toolkit.commands.sweeping import History, results_of
 from toolkit.errors import HwprofError
 from toolkit.reports.html import comparison, crossover, page, run, side_timelines, sweep
 from toolkit.reports.html.content import counted
+from toolkit.reports.own import workload
 
 
 @click.command
@@ -63,10 +64,7 @@ def _of_run(folder: Path) -> str:
     if not (folder / "marks.parquet").exists() or not (folder / runs.STATUS).exists():
         digest(folder)
     spec, status = runs.spec_of(folder), runs.status_of(folder)
-    subtitle = " · ".join((
-        folder.name, spec.task, spec.mode, f"batch {spec.batch}", f"{spec.dataset} {spec.image_size}×{spec.image_size}",
-        status["status"],
-    ))  # fmt: skip
+    subtitle = " · ".join((folder.name, *workload(spec), status["status"]))
     return page.render(
         f"{spec.framework} {spec.model}", subtitle, run.sections(folder, spec, status, summary_of(folder))
     )

@@ -1,6 +1,7 @@
 """The stores of the runs and traces that people name."""
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from toolkit.commands.digest import digest
 from toolkit.errors import HwprofError
 from toolkit.ingest import cache
 from toolkit.ingest.store import text_of
+from toolkit.own_spec import OwnSpec
 from toolkit.spec import RunSpec
 
 
@@ -44,9 +46,16 @@ def facts(stores: Mapping[str, Path]) -> list[dict[str, Any]]:
 
 
 def _facts_of(name: str, folder: Path) -> dict[str, Any]:
-    """The row of `runs`: what was asked of the run, the device that it ran on, how it ended; NULL of a trace."""
-    settings: dict[str, Any] = {field.name: None for field in dataclasses.fields(RunSpec)}
-    if (folder / runs.SPEC).exists():
-        settings |= dataclasses.asdict(runs.spec_of(folder)) | {"device": runs.device_of(folder)}
-        return {"run": name, "status": runs.status_of(folder)["status"], **settings}
-    return {"run": name, "status": None, **settings}
+    """The row of `runs`: what was asked of the run, the device that it ran on, how it ended; NULL where not known.
+
+    `own_settings` are what a person told of a loop of their own, as JSON.
+    """
+    settings: dict[str, Any] = {field.name: None for field in dataclasses.fields(RunSpec)} | {"own_settings": None}
+    if not (folder / runs.SPEC).exists():
+        return {"run": name, "status": None, **settings}
+    spec = runs.spec_of(folder)
+    known = {field: value for field, value in dataclasses.asdict(spec).items() if field in settings}
+    if isinstance(spec, OwnSpec):
+        known["own_settings"] = json.dumps(dict(spec.settings))
+    settings |= known | {"device": runs.device_of(folder)}
+    return {"run": name, "status": runs.status_of(folder)["status"], **settings}

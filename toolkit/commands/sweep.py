@@ -11,7 +11,7 @@ import click
 import msgspec
 from rich.console import Console
 
-from toolkit.capture import launch, matrix, sweeps
+from toolkit.capture import launch, matrix, runs, sweeps
 from toolkit.capture.matrix import Point
 from toolkit.capture.sweeps import Entry, Limits, Log, Sweep
 from toolkit.commands import sweeping
@@ -83,7 +83,7 @@ def command(  # noqa: PLR0913 - one parameter an option
         if dry_run:
             console().print(report.points(points))
             return
-        launch.check_writable(runs_folder)
+        runs.check_writable(runs_folder)
         plans = sweeping.plan_all(points, runs_folder=runs_folder, say=_say)
         if not plans[0]:
             raise HwprofError(plans[1][1][1], remedy="No point of the matrix can run.")

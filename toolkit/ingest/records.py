@@ -64,7 +64,8 @@ def _lines(path: Path) -> Iterator[list[Any]]:
 def _marks(lines: list[list[Any]], axis: MonotonicAxis) -> list[Row]:
     """Ended marks as they are; those that a kill left open end, incomplete, at the last thing recorded."""
     ended = {line[1]: line for line in lines if line[0] == "mark"}
-    opened = {line[1]: line for line in lines if line[0] == "open" and line[1] not in ended}
+    gone = {line[1] for line in lines if line[0] == "drop"} | ended.keys()
+    opened = {line[1]: line for line in lines if line[0] == "open" and line[1] not in gone}
     last = max((line[8] for line in ended.values()), default=0)
     last = max([last, *(line[7] for line in opened.values())])
     marks = [_mark(line, line[8], axis, complete=True) for line in ended.values()]

@@ -33,3 +33,13 @@ CREATE MACRO is_blocking(name) AS regexp_matches(
 CREATE MACRO is_loading(name) AS regexp_matches(
     name, '^(enumerate\(Data(Loader|Pipe)\)#|(EagerLocalExecute: )?IteratorGetNext|hwprof\.data_wait\.)'
 );
+
+-- Steps of a person's own loop, of whose one pass only a window is profiled, that lay in that window: the marks `profiler` stand
+-- before it, after each of its steps, and after it.
+CREATE VIEW profiled_steps AS
+WITH windows AS (
+    SELECT pass_name, min(ts_ns) AS from_ns, max(ts_ns + dur_ns) AS to_ns
+    FROM marks WHERE pass_name = 'loop' AND kind = 'phase' AND name = 'profiler' GROUP BY pass_name
+)
+SELECT marks.pass_name, id, from_ns, to_ns
+FROM marks JOIN windows USING (pass_name) WHERE kind = 'step' AND ts_ns BETWEEN from_ns AND to_ns;

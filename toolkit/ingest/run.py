@@ -6,7 +6,7 @@ from pathlib import Path
 from toolkit.errors import FAILED, HwprofError
 from toolkit.ingest import formats, place, place_stacks, records
 from toolkit.ingest.store import StoreWriter
-from toolkit.spec import PASSES
+from toolkit.own_spec import ALL_PASSES
 
 # Of replicas that are processes of their own: a run's figures are rank 0's, whose marks these traces do not share.
 OTHER_RANKS = "rank[1-9]*"
@@ -18,7 +18,7 @@ RECORDS = ("worker.jsonl", "samplers.jsonl", "gpu.jsonl")
 
 def ingest(folder: Path) -> None:
     """Reads every pass's records and native traces into `folder`'s tables, and places slices in epochs and steps."""
-    passes = [name for name in PASSES if (folder / "raw" / name / RECORDS[0]).exists()]
+    passes = [name for name in ALL_PASSES if (folder / "raw" / name / RECORDS[0]).exists()]
     if not passes:
         raise HwprofError(f"{folder} holds no recorded pass.", remedy="Its worker never started.", exit_code=FAILED)
     trace = 0
@@ -53,7 +53,7 @@ def _beside(path: Path, trace: int, pass_name: str, store: StoreWriter) -> bool:
 
 def other_ranks(folder: Path) -> list[Path]:
     """The traces of a run that its own tables leave out: those of the ranks beside rank 0."""
-    traces = (path for name in PASSES for path in native_traces(folder / "raw" / name))
+    traces = (path for name in ALL_PASSES for path in native_traces(folder / "raw" / name))
     return [path for path in traces if path.match(OTHER_RANKS)]
 
 

@@ -31,8 +31,8 @@ from toolkit.analyses import matched
 from toolkit.capture.files import write_whole
 from toolkit.errors import FAILED, HwprofError
 from toolkit.ingest.run import native_traces
+from toolkit.own_spec import ALL_PASSES
 from toolkit.reports import tensorboard_events
-from toolkit.spec import PASSES
 
 # Goes up with every change in what is written here or in tensorboard_*.py: older folders are then built anew.
 LAYOUT = 3
@@ -140,7 +140,7 @@ def _sources(run: Path) -> str:
 
 def _traces(run: Path) -> Iterable[tuple[Path, Path]]:
     """Native traces, each with its place in the run's folder, which is the one it has in the profiler's own."""
-    for name in PASSES:
+    for name in ALL_PASSES:
         raw = run / "raw" / name
         for trace in native_traces(raw):
             yield trace, trace.relative_to(raw / "trace")

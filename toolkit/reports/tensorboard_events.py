@@ -21,6 +21,7 @@ from toolkit.capture import runs
 from toolkit.clock import NS_PER_S
 from toolkit.errors import FAILED, HwprofError
 from toolkit.ingest.store import connect
+from toolkit.own_spec import timed_pass
 from toolkit.reports.tensorboard_hparams import results, session
 from toolkit.reports.tensorboard_text import text
 
@@ -67,7 +68,7 @@ def write(run: Path, folder: Path) -> None:
     """
     try:
         with connect(run) as store:
-            timed, profiled = points(store, "time"), points(store, "profile")
+            timed, profiled = points(store, timed_pass(runs.spec_of(run))), points(store, "profile")
         summary = text_pb("about", text(run))
     except (duckdb.Error, msgspec.MsgspecError, ValueError, KeyError) as error:
         raise HwprofError(

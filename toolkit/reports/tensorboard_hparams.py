@@ -8,6 +8,7 @@ from tensorboard.plugins.hparams.summary_v2 import hparams_pb  # type: ignore[im
 
 from toolkit.analyses import processes
 from toolkit.capture import runs
+from toolkit.own_spec import OwnSpec, told
 from toolkit.reports import summary_json
 
 # What a sweep varies. Runs that are equal in these are one group, and repeats of each other.
@@ -19,7 +20,10 @@ UNITS = {"ns": ("ms", 1e-6), "B": ("mib", 2.0**-20), "samples/s": ("samples_per_
 def session(run: Path, start_s: float) -> Summary:
     """The settings of a run, for its event file."""
     spec = runs.spec_of(run)
-    settings = {axis: getattr(spec, axis) for axis in AXES}
+    found = told(spec)
+    own = spec.settings if isinstance(spec, OwnSpec) else {}
+    # what is not known of an own loop is no setting of it
+    settings = {name: found[name] for name in (*AXES, *own) if found.get(name) is not None}
     return hparams_pb({**settings, "device": runs.device_of(run) or spec.device}, start_time_secs=start_s)
 
 

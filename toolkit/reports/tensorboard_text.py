@@ -9,7 +9,8 @@ import msgspec
 
 from toolkit.analyses import matched
 from toolkit.capture import runs
-from toolkit.reports import shipped, variants
+from toolkit.own_spec import TIMED, OwnSpec
+from toolkit.reports import own, shipped, variants
 from toolkit.reports.ledger import PARTS
 from toolkit.reports.matched import sentence
 from toolkit.reports.tables import milliseconds
@@ -78,6 +79,9 @@ def _status(run: Path) -> str:
 
 def _same(run: Path) -> Iterator[str]:
     claim, spec = matched.read(run), runs.spec_of(run)
+    if isinstance(spec, OwnSpec):
+        yield _plain(own.sentence(spec))
+        return
     if claim:
         yield _plain(sentence(spec, claim).plain)
     if not spec.matched:
@@ -106,7 +110,7 @@ def _trust(summary: _Summary) -> Iterator[str]:
 
 def _breakdown(summary: _Summary) -> Iterator[str]:
     """Where the time of the time pass's epochs went, in ms, and what of it costs much."""
-    epochs = [each for each in summary.epochs if each.pass_name == "time"]
+    epochs = [each for each in summary.epochs if each.pass_name in TIMED]
     if epochs:
         told = {part for each in epochs for part in each.parts_ns}
         parts = [*(part for part in PARTS if part in told), *sorted(told - set(PARTS))]

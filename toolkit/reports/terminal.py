@@ -7,30 +7,33 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from toolkit.analyses.processes import unprofiled
 from toolkit.analyses.summary import Summary
-from toolkit.reports import shipped, variants
+from toolkit.errors import printable
+from toolkit.own_spec import TIMED, OwnSpec, Spec
+from toolkit.reports import own, shipped, variants
 from toolkit.reports.allocators import allocator_tables
 from toolkit.reports.energy import energy_sections
 from toolkit.reports.findings import finding_sections
 from toolkit.reports.inference import inference_tables
 from toolkit.reports.ledger import ledger_tables
 from toolkit.reports.matched import sentence
+from toolkit.reports.own import workload
 from toolkit.reports.sections import trace_sections
 from toolkit.reports.stacks import stack_tables
 from toolkit.reports.tables import UNKNOWN, mebibytes, milliseconds, table
 from toolkit.reports.utilisation import utilisation_lines
 from toolkit.reports.where import where_it_ran
-from toolkit.spec import RunSpec
 
 SHOWN_METRICS = {"cpu", "rss", "pss", "cgroup_memory", "power", "memory_used", "utilisation", "temperature"}
 
 
-def report(name: str, spec: RunSpec, status: dict[str, Any], summary: Summary) -> RenderableType:
+def report(name: str, spec: Spec, status: dict[str, Any], summary: Summary) -> RenderableType:
     """The whole report of one run."""
     return Group(*_sections(name, spec, status, summary))
 
 
-def _sections(name: str, spec: RunSpec, status: dict[str, Any], summary: Summary) -> Iterable[RenderableType]:
+def _sections(name: str, spec: Spec, status: dict[str, Any], summary: Summary) -> Iterable[RenderableType]:
     yield _headline(name, spec, status)
     if summary.runtime:
         yield from where_it_ran(summary.runtime)
@@ -60,18 +63,21 @@ def _sections(name: str, spec: RunSpec, status: dict[str, Any], summary: Summary
         yield Text(f"{status['status']}: {status['reason']}", "bold red")
 
 
-def _headline(name: str, spec: RunSpec, status: dict[str, Any]) -> Text:
+def _headline(name: str, spec: Spec, status: dict[str, Any]) -> Text:
     good = status["status"] == "complete"
     line = Text.assemble(
-        (f"{spec.framework} {spec.model}", "bold"),
-        f" · {spec.task} · {spec.mode} · batch {spec.batch} · {spec.dataset} {spec.image_size}×{spec.image_size} · ",
+        (f"{spec.framework} {printable(spec.model)}", "bold"),
+        f" · {' · '.join(workload(spec))} · ",
         (status["status"], "green" if good else "bold red"),
     )
     return line.append(f"\n{name}", "dim")
 
 
-def _of_what(spec: RunSpec, summary: Summary) -> Iterable[Text]:
+def _of_what(spec: Spec, summary: Summary) -> Iterable[Text]:
     """Whether the workload is the other frameworks' too, and in what it is no usual one."""
+    if isinstance(spec, OwnSpec):
+        yield Text(own.sentence(spec), "dim")
+        return
     if summary.matched:
         yield sentence(spec, summary.matched)
     if not spec.matched:
@@ -92,10 +98,10 @@ def _trust(summary: Summary) -> Text:
     return text
 
 
-def _timing(spec: RunSpec, summary: Summary) -> Iterable[Text]:
+def _timing(spec: Spec, summary: Summary) -> Iterable[Text]:
     yield from _throughput(spec, summary)
     for steps in summary.steps:
-        if steps.pass_name == "time" and steps.epoch is None and steps.median_ns:
+        if steps.pass_name in TIMED and steps.epoch is None and steps.median_ns:
             spread = (
                 f"{milliseconds(steps.p10_ns)} to {milliseconds(steps.p90_ns)} from p10 to p90, {steps.steps} steps"
             )
@@ -104,28 +110,30 @@ def _timing(spec: RunSpec, summary: Summary) -> Iterable[Text]:
             )
             if steps.compiled_steps:
                 line.append(f" · {steps.compiled_steps} steps that compiled left out")
+            if steps.profiled_steps:
+                line.append(f" · {steps.profiled_steps} under the profiler left out")
             yield line
     cost = summary.profiler_cost
     if cost:
         under, without = milliseconds(cost.profile_median_ns), milliseconds(cost.time_median_ns)
         medians = f"median step {under} ms under it, {without} ms without"
-        yield Text(f"profiler cost ×{cost.ratio:.2f} ({medians}; one process each)")
+        processes = "other steps of one process" if isinstance(spec, OwnSpec) else "one process each"
+        yield Text(f"profiler cost ×{cost.ratio:.2f} ({medians}; {processes})")
     figures = [f"{scalar.name} {_figure(scalar.value)}" for scalar in _last_scalars(summary)]
     if figures:
         yield Text(" · ".join(figures))
 
 
-def _throughput(spec: RunSpec, summary: Summary) -> Iterable[Text]:
+def _throughput(spec: Spec, summary: Summary) -> Iterable[Text]:
     """Of the time pass's last epochs; of the first one only where there is no other, and said so."""
-    epochs = [entry for entry in summary.training if entry.pass_name == "time"]
-    later = [entry for entry in epochs if entry.epoch > 1] or epochs
-    if later:
-        samples = spec.batch * sum(entry.steps for entry in later) * 1e9 / sum(entry.ns for entry in later)
+    if later := unprofiled(summary):
+        steps, ns = sum(entry.steps for entry in later), sum(entry.ns for entry in later)
+        figure = f"{steps * 1e9 / ns:,.2f} steps/s"
+        if spec.batch is not None:
+            figure = f"{spec.batch * steps * 1e9 / ns:,.0f} samples/s"
         which = "epoch 1" if later[0].epoch == 1 else "after epoch 1"
-        step = milliseconds(sum(entry.ns for entry in later) // sum(entry.steps for entry in later))
-        line = Text.assemble(
-            (f"{samples:,.0f} samples/s", "bold"), f" in training, {step} ms a step, {which}, the device waited for"
-        )
+        step = milliseconds(ns // steps)
+        line = Text.assemble((figure, "bold"), f" in training, {step} ms a step, {which}, the device waited for")
         compiled = sum(entry.compiled_steps for entry in later)
         yield line.append(f" · {compiled} steps compiled" if compiled else "")
 
@@ -133,13 +141,13 @@ def _throughput(spec: RunSpec, summary: Summary) -> Iterable[Text]:
 def _last_scalars(summary: Summary) -> Iterable[Any]:
     """Each scalar's last value in the time pass, or in the only pass there is."""
     passes = {scalar.pass_name for scalar in summary.scalars}
-    wanted = "time" if "time" in passes else next(iter(passes), None)
+    wanted = next((name for name in (*TIMED, *passes) if name in passes), None)
     return {scalar.name: scalar for scalar in summary.scalars if scalar.pass_name == wanted}.values()
 
 
-def _samples(spec: RunSpec, summary: Summary) -> Table:
+def _samples(spec: Spec, summary: Summary) -> Table:
     """Each metric of the unprofiled pass where there is one: over the whole pass, and its mean by epoch."""
-    shown = "time" if "time" in spec.passes else spec.passes[0]
+    shown = next(name for name in (*TIMED, *spec.passes) if name in spec.passes)
     found = table(f"Samplers, {shown} pass", "reading", "mean", "least", "most", "readings", "mean by epoch")
     wanted = [entry for entry in summary.samples if entry.pass_name == shown and entry.metric in SHOWN_METRICS]
     for whole in (entry for entry in wanted if entry.epoch is None):

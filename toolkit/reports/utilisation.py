@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from rich.text import Text
 
 from toolkit.analyses.utilisation import INFERENCE, TRAINING, Utilisation
+from toolkit.own_spec import TIMED
 
 # Factor -> its name before FLOP.
 UNITS = {1e12: "T", 1e9: "G", 1e6: "M"}
@@ -12,7 +13,7 @@ UNITS = {1e12: "T", 1e9: "G", 1e6: "M"}
 
 def utilisation_lines(entries: Sequence[Utilisation]) -> Iterable[Text]:
     """Of the time pass: training after epoch 1, where there is more, and inference at the batch that does most."""
-    mine = [entry for entry in entries if entry.pass_name == "time"]
+    mine = [entry for entry in entries if entry.pass_name in TIMED]
     if training := [entry for entry in mine if entry.what == TRAINING]:
         yield _line(training[-1], f"in training, epoch {training[-1].epoch}")
     if inference := [entry for entry in mine if entry.what == INFERENCE]:

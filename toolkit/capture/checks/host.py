@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from toolkit import __version__, clock
-from toolkit.capture import containers, launch, venvs
+from toolkit.capture import containers, venvs
 from toolkit.capture.checks.machine import Finding, Machine, ok, problem, warning
+from toolkit.capture.runs import check_writable
 from toolkit.errors import HwprofError
 
 # A run of the default profile leaves 8 to 15 MB behind; long ones with stacks hundreds.
@@ -37,7 +38,7 @@ def python(machine: Machine) -> Iterator[Finding]:
 def runs(machine: Machine) -> Iterator[Finding]:
     """Whether runs can be written, and for how long."""
     try:
-        place = launch.check_writable(machine.runs)
+        place = check_writable(machine.runs)
         free = shutil.disk_usage(place).free
     except HwprofError as error:
         yield problem("runs", error.problem, error.remedy)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from toolkit import clock
-from toolkit.capture import engines, launch
+from toolkit.capture import engines
 from toolkit.capture.samplers import nvml, pyspy
 
 # What does not answer by then is taken for broken, so that the doctor never hangs.
@@ -48,7 +48,7 @@ class Machine:
     @property
     def visible(self) -> nvml.Presence:
         """Those of them that runs would see."""
-        return launch.visible(self.presence, os.environ.get("CUDA_VISIBLE_DEVICES"))
+        return nvml.visible(self.presence, os.environ.get("CUDA_VISIBLE_DEVICES"))
 
     @property
     def unreadable(self) -> dict[str, str]:

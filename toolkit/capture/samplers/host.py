@@ -4,7 +4,7 @@ The control group is the container's where there is one. Its memory holds the pa
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from toolkit.capture.cgroups import Group
@@ -20,16 +20,25 @@ MOST_OF_TIME = 1 / 500
 
 
 class HostSampler:
-    """Reads one process tree. `cpu` is percent of one processor, over the time since the reading before.
+    """Reads one process tree, but for the branches `apart`, by their pids.
 
+    `cpu` is percent of one processor, over the time since the reading before.
     Raises FileNotFoundError or ProcessLookupError where there is no process of this id.
     """
 
     source = "host"
 
-    def __init__(self, record: Appender, pid: int, *, group: Group | None = None, rapl: Rapl | None = None) -> None:
+    def __init__(
+        self,
+        record: Appender,
+        pid: int,
+        *,
+        apart: Collection[int] = (),
+        group: Group | None = None,
+        rapl: Rapl | None = None,
+    ) -> None:
         self._record = record
-        self._tree = ProcessTree(pid)
+        self._tree = ProcessTree(pid, apart=apart)
         self._group, self._rapl, self._machine = group or Group(), rapl or Rapl(), Machine()
         self._before: tuple[float, float] | None = None
         self._group_before: tuple[int, int] | None = None

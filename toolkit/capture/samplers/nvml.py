@@ -39,6 +39,22 @@ def detect() -> Presence:
         return Presence((), None, str(error))
 
 
+def visible(presence: Presence, variable: str | None) -> Presence:
+    """The GPUs that CUDA_VISIBLE_DEVICES leaves, in its order: numbers or UUIDs; the first that fits none ends it."""
+    if variable is None:
+        return presence
+    found = []
+    for name in map(str.strip, variable.split(",")):
+        fitting = [
+            gpu for gpu in presence.gpus if name.strip() and (gpu.uuid.startswith(name) or str(gpu.number) == name)
+        ]
+        if not fitting:
+            break
+        found.append(fitting[0])
+    reason = presence.reason or f"CUDA_VISIBLE_DEVICES={variable!r} hides them"
+    return presence._replace(gpus=tuple(found), reason=None if found else reason)
+
+
 @contextlib.contextmanager
 def _session() -> Iterator[None]:
     pynvml.nvmlInit()

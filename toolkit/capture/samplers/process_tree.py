@@ -7,7 +7,7 @@ of all that a sampler does.
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import psutil
@@ -46,13 +46,14 @@ class Process:
 
 
 class ProcessTree:
-    """One process and its descendants; `is_over` once the process itself has been found to be gone.
+    """One process and its descendants, but for the branches `apart`; `is_over` once the process itself is found gone.
 
     Raises FileNotFoundError or ProcessLookupError where there is none of this id.
     """
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, *, apart: Collection[int] = ()) -> None:
         self._root = Process(pid)
+        self._apart = frozenset(apart)
         self.is_over = False
         self._tree = [self._root]
         self._found_at, self._begun = -FIND_CHILDREN_EVERY_S, -1
@@ -70,7 +71,7 @@ class ProcessTree:
         known = {process.pid: process for process in self._tree if process.lives()}
         tree = [self._root]
         for process in tree:
-            for pid in _children(process):
+            for pid in set(_children(process)) - self._apart:
                 with contextlib.suppress(*GONE):
                     tree.append(known.get(pid) or Process(pid))
         for process in set(self._tree).difference(tree):

@@ -1,6 +1,7 @@
 """py-spy beside the worker, on request: Python stacks of all its threads as a Chrome trace."""
 
 import ctypes
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -33,6 +34,7 @@ class PySpy:
 
     def __init__(self, record: Records, pid: int, trace: Path) -> None:
         self._record = record
+        self._pid = pid
         self._trace = trace
         self._log = trace.with_suffix(".log")
         options = ["--format", "chrometrace", "--rate", str(RATE_HZ), "--nonblocking", "--threads"]
@@ -48,9 +50,11 @@ class PySpy:
             record.unavailable("pyspy", None, "stacks", f"py-spy did not start: {error}")
 
     def finish(self) -> None:
-        """Waits for py-spy, which ends with its process, and records a failure."""
+        """Waits for py-spy, which ends with its process, or when told so while that lives on; records a failure."""
         if self._process is None:
             return
+        if Path("/proc", str(self._pid)).exists():
+            self._process.send_signal(signal.SIGINT)
         try:
             self._process.wait(STOP_WITHIN_S)
         except subprocess.TimeoutExpired:

@@ -8,6 +8,16 @@ MODULES = {
     "jax": "toolkit.capture.workloads.jax",
 }
 
+# What each framework tells of a process, whatever it runs there; and the name that it is imported by.
+PROCESSES = {
+    "torch": "toolkit.capture.workloads.torch_process",
+    "tf": "toolkit.capture.workloads.tf_process",
+    "jax": "toolkit.capture.workloads.jax_process",
+}
+IMPORTED = {"torch": "torch", "tf": "tensorflow", "jax": "jax"}
+# Of Keras's `fit`, on any backend.
+KERAS_CALLBACK = "toolkit.capture.workloads.keras_callback"
+
 # Their sides of `toolkit.capture.probe`.
 PROBES = {
     "torch": "toolkit.capture.workloads.matched.torch_probe",

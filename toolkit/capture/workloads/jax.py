@@ -7,7 +7,6 @@ compiles anew. Work is asked for and not waited for, on the processor too unless
 import itertools
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +18,8 @@ import keras
 import numpy as np
 from jax import numpy as jnp
 
-from toolkit.capture.record import Recorder
 from toolkit.capture.workload import Evaluation, FitHooks, NativeProfiler, Request
-from toolkit.capture.workloads import jax_parts, keras_description, keras_parts
+from toolkit.capture.workloads import jax_parts, jax_process, keras_description, keras_parts
 from toolkit.capture.workloads.data import Data, load, requested
 from toolkit.capture.workloads.keras_fit import Fitting
 from toolkit.spec import RunSpec
@@ -46,14 +44,13 @@ def build(spec: RunSpec, device: str) -> "JaxWorkload":
     return FitWorkload(spec, device) if spec.loop == "fit" else JaxWorkload(spec, device)
 
 
-class JaxWorkload:
+class JaxWorkload(jax_process.Process):
     """A Keras model in a hand-written loop over a jitted step from state to state; fulfils `Workload`."""
 
     def __init__(self, spec: RunSpec, device: str) -> None:
         self._spec = spec
-        self._device = device
+        super().__init__(device)
         self._xla = spec.compile != "eager"
-        self._compiles = jax_parts.CompileCount()
         self._data: Data = load(spec)
         self.steps_per_epoch = self._data.steps
         self._batches = jax_parts.Batches(self._data.train, self._data.scaling, spec)
@@ -75,8 +72,11 @@ class JaxWorkload:
 
     def facts(self) -> dict[str, Any]:
         """Versions and settings read back from JAX and Keras."""
+        facts = super().facts()
         return {
-            **jax_parts.facts(self._device),
+            **facts,
+            "versions": {"keras": keras.__version__, **facts["versions"]},
+            "input_pipeline": "NumPy in the loop's own thread, nothing prefetched by it",
             **keras_parts.model_facts(self._spec, self.model),
             "train_samples": self._data.train.samples,
             "validation_samples": self._data.validation.samples,
@@ -94,16 +94,8 @@ class JaxWorkload:
             optimizer=self._optimizer,
             compiled=self._execution(),
             pipeline=jax_parts.pipeline(self._batches, self._spec, fitted=self._spec.loop == "fit"),
-            tf32=jax_parts.allows_tf32(),
+            tf32=jax_process.allows_tf32(),
         )
-
-    def compiled(self) -> bool:
-        """Whether JAX compiled anything since this was last asked."""
-        return self._compiles.grew()
-
-    def sync(self) -> None:
-        """Waits for every array that there is; the processor may be behind as a GPU may."""
-        jax.block_until_ready(jax.live_arrays())
 
     def request(self, batch: int) -> Request:
         """An inference of `batch` images."""
@@ -118,17 +110,9 @@ class JaxWorkload:
 
         return Request(answer, compute)
 
-    def report_memory(self, record: Recorder) -> None:
-        """The device allocator's counters."""
-        jax_parts.report_memory(record)
-
-    def annotate(self, name: str) -> AbstractContextManager[Any]:
-        """A TraceMe."""
-        return jax.profiler.TraceAnnotation(name)
-
     def profiler(self, folder: Path) -> NativeProfiler:
         """jax.profiler by the spec's options."""
-        return jax_parts.profiler(self._spec, folder)
+        return self.window(self._spec, folder, steps=self._spec.profile_steps)
 
     def warm_up(self, steps: int) -> None:
         """`steps` batches, going round the set where it is shorter."""

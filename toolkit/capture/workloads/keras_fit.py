@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from toolkit.capture.workload import Evaluation, FitHooks
-from toolkit.capture.workloads import keras_parts
+from toolkit.capture.workloads import keras_callback, keras_parts
 from toolkit.capture.workloads.data import Data
 from toolkit.spec import RunSpec
 
@@ -43,25 +43,15 @@ class Fitting:
             epochs=self._spec.epochs,
             steps=self.steps_per_epoch,
         )
-        evaluate = self.model.evaluate
-
-        def marked(*arguments: Any, **options: Any) -> Any:
-            """Its callbacks hear of its steps only, which for a short one leaves a quarter of its time out."""
-            hooks.begin_validation()
-            found = evaluate(*arguments, **options)
-            hooks.end_validation()
-            return found
-
-        self.model.evaluate = marked
-        self.model.fit(
-            self._train_set.epoch(1),
-            epochs=self._spec.epochs,
-            validation_data=self._validation_set,
-            callbacks=marks,
-            shuffle=False,
-            verbose=0,
-        )
-        self.model.evaluate = evaluate
+        with keras_callback.validation_marked(self.model, hooks.begin_validation, hooks.end_validation):
+            self.model.fit(
+                self._train_set.epoch(1),
+                epochs=self._spec.epochs,
+                validation_data=self._validation_set,
+                callbacks=marks,
+                shuffle=False,
+                verbose=0,
+            )
 
     def _compile(self) -> bool:
         """Has Keras compile the model as the spec has it; whether that came to XLA.

@@ -10,13 +10,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.profiler import record_function
 from torch.utils.data import DataLoader
 
 from toolkit.capture import description
-from toolkit.capture.record import Recorder
 from toolkit.capture.workload import Evaluation, NativeProfiler, Replica, Request
-from toolkit.capture.workloads import tf32, torch_description, torch_memory, torch_parallel, torch_parts
+from toolkit.capture.workloads import tf32, torch_description, torch_parallel, torch_parts, torch_process
 from toolkit.capture.workloads.data import Data, Split, load, order
 from toolkit.capture.workloads.matched import start
 from toolkit.capture.workloads.torch_parts import Batch
@@ -41,16 +39,17 @@ def build(spec: RunSpec, device: str, replica: Replica | None = None) -> "TorchW
             remedy="Use compile=eager, or RUNTIME=local on a machine with g++.",
             exit_code=FAILED,
         )
-    tf32.check(spec, torch_parts.capability(device))
+    tf32.check(spec, torch_process.capability(device))
     torch_parts.set_precision(spec.precision)
     return TorchWorkload(spec, torch.device(device), replica)
 
 
-class TorchWorkload:
+class TorchWorkload(torch_process.Process):
     """A torchvision model (or the small CIFAR CNN), its loaders and its optimizer; fulfils `Workload`."""
 
     def __init__(self, spec: RunSpec, device: torch.device, replica: Replica | None) -> None:
         self._spec = spec
+        super().__init__(device.type)
         self._together = torch_parallel.joined(spec, device, replica)
         self._device = device
         self._channels_last = spec.layout == CHANNELS_LAST
@@ -59,7 +58,6 @@ class TorchWorkload:
         self.model = torch_parts.model(spec).to(device)
         self._compiled = torch.compile(self.model) if spec.compile == "inductor" else self.model
         self._trained = self._together.module(self._compiled)
-        self._graphs = 0
         self._loss = nn.CrossEntropyLoss()
         self._optimizer = torch_parts.optimizer(spec, self.model)
         self._loss_sum = torch.zeros((), device=device)
@@ -67,13 +65,10 @@ class TorchWorkload:
 
     def facts(self) -> dict[str, Any]:
         """Versions and settings read back from torch."""
+        facts = super().facts()
         return {
-            "framework": "torch",
-            "versions": {name: version(name) for name in ("torch", "torchvision", "numpy")}
-            | {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()},
-            "device": self._device.type,
-            "device_name": torch.cuda.get_device_name() if self._device.type == "cuda" else None,
-            "threads": torch.get_num_threads(),
+            **facts,
+            "versions": {"torchvision": version("torchvision"), **facts["versions"]},
             "replicas": self._together.facts(),
             "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
             "parameters_trained": sum(parameter.numel() for parameter in torch_parts.trained(self.model)),
@@ -83,14 +78,13 @@ class TorchWorkload:
             "train_samples": self._data.train.samples,
             "validation_samples": self._data.validation.samples,
             "layout": CHANNELS_LAST if self._channels_last else CHANNELS_FIRST,
-            **torch_parts.precision_facts(self.model, self._device.type, autocast=self._spec.precision == "bf16"),
+            **torch_parts.precision_facts(self.model, autocast=self._spec.precision == "bf16"),
             **start.told(self._spec, "numpy, from the seed" if self._spec.matched else "torchvision's own"),
             "normalises_inside": False,
             "loss": "cross-entropy of logits",
             "loss_reduction": self._loss.reduction,
             "optimizer": torch_parts.optimizer_facts(self._optimizer),
             "compile": self._spec.compile,
-            "allocator_backend": torch.cuda.get_allocator_backend() if self._device.type == "cuda" else None,
         }
 
     def describe(self) -> str:
@@ -156,16 +150,6 @@ class TorchWorkload:
         with self._autocast():
             return self._compiled(images)
 
-    def compiled(self) -> bool:
-        """Whether torch.compile made a graph since this was last asked; eager runs make none."""
-        before, self._graphs = self._graphs, torch_parts.graphs()
-        return self._graphs > before
-
-    def sync(self) -> None:
-        """Waits for the GPU; the CPU is never behind."""
-        if self._device.type == "cuda":
-            torch.cuda.synchronize()
-
     def train_loss(self) -> float:
         """Mean cross-entropy a sample since last asked; NaN where nothing was trained."""
         loss_sum, samples = self._together.total(self._loss_sum.item(), self._samples)
@@ -211,21 +195,13 @@ class TorchWorkload:
         """Model and optimizer by torch.save."""
         torch.save({"model": self.model.state_dict(), "optimizer": self._optimizer.state_dict()}, path)
 
-    def report_memory(self, record: Recorder) -> None:
-        """The caching allocator's counters; PyTorch keeps none for host memory."""
-        torch_memory.report(record, self._device)
-
-    def annotate(self, name: str) -> AbstractContextManager[Any]:
-        """A user annotation."""
-        return record_function(name)
-
     def profiler(self, folder: Path) -> NativeProfiler:
         """torch.profiler by the spec's options."""
         # A window longer than the run would end in a step that torch begins and nobody takes.
         requests = self._spec.infer_repeats * len(self._spec.infer_batches)
         run = requests if self._spec.task == "infer" else self._spec.epochs * self.steps_per_epoch
         steps = min(self._spec.profile_steps, run)
-        return torch_parts.Profiler(self._spec, self._device, folder, steps=steps, name=self._together.name)
+        return torch_process.Profiler(self._spec, self.device, folder, steps=steps, name=self._together.name)
 
     def _loader(self, split: Split, order: list[int] | None = None, *, batch: int = 0) -> DataLoader[Batch]:
         return DataLoader(

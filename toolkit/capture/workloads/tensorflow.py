@@ -7,12 +7,9 @@ tells; matched ones end in logits.
 import itertools
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 # TensorFlow reads it as it loads. 1 drops what it tells of itself and keeps warnings, such as a CUDA library missing.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
@@ -22,9 +19,8 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 import keras
 import tensorflow as tf
 
-from toolkit.capture.record import Recorder
 from toolkit.capture.workload import Evaluation, NativeProfiler, Request
-from toolkit.capture.workloads import keras_description, keras_parts, tf32, tf_parallel, tf_parts
+from toolkit.capture.workloads import keras_description, keras_parts, tf32, tf_parallel, tf_parts, tf_process
 from toolkit.capture.workloads.data import Data, load, requested
 from toolkit.capture.workloads.keras_fit import Fitting
 from toolkit.errors import FAILED, HwprofError
@@ -46,7 +42,7 @@ def build(spec: RunSpec, device: str) -> "TensorFlowWorkload":
             remedy="TF_CPP_MIN_LOG_LEVEL=0 in the environment makes it log why; or use device=cpu.",
             exit_code=FAILED,
         )
-    tf32.check(spec, _capability(device))
+    tf32.check(spec, tf_process.capability(device))
     if spec.precision != "auto":
         tf.config.experimental.enable_tensor_float_32_execution(spec.precision == "tf32")
     keras_parts.set_precision(spec.precision)
@@ -54,12 +50,12 @@ def build(spec: RunSpec, device: str) -> "TensorFlowWorkload":
     return FitWorkload(spec, device) if spec.loop == "fit" else TensorFlowWorkload(spec, device)
 
 
-class TensorFlowWorkload:
+class TensorFlowWorkload(tf_process.Process):
     """A keras.applications model (or the small CIFAR CNN) in a hand-written tf.function loop; fulfils `Workload`."""
 
     def __init__(self, spec: RunSpec, device: str) -> None:
         self._spec = spec
-        self._device = device
+        super().__init__(device)
         self._xla = spec.compile == "xla"
         self._data: Data = load(spec)
         self._together = tf_parallel.joined(spec, device)
@@ -85,24 +81,15 @@ class TensorFlowWorkload:
 
     def facts(self) -> dict[str, Any]:
         """Versions and settings read back from TensorFlow and Keras."""
-        built = tf.sysconfig.get_build_info()
-        tf32_allowed = tf.config.experimental.tensor_float_32_execution_enabled() and tf32.has(
-            _capability(self._device)
-        )
+        facts = super().facts()
         return {
-            "framework": "tf",
-            "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__}
-            | {"cuda": built.get("cuda_version"), "cudnn": built.get("cudnn_version")},
-            "device": self._device,
-            "device_name": _gpu_name() if self._device == "cuda" else None,
-            "threads": _threads(),
+            **facts,
+            "versions": {"keras": keras.__version__, **facts["versions"]},
             "replicas": self._together.facts(),
             **keras_parts.model_facts(self._spec, self.model),
             "train_samples": self._data.train.samples,
             "validation_samples": self._data.validation.samples,
             "optimizer": keras_parts.optimizer_facts(self._optimizer),
-            "tf32_matmul": tf32_allowed,
-            "tf32_conv": tf32_allowed,
             "input_pipeline": "tf.data, prefetched",
             "compile": "xla" if self._xla else self._spec.compile.replace("auto", "graph"),
         }
@@ -135,7 +122,7 @@ class TensorFlowWorkload:
 
     def to_device(self, batch: Any) -> Any:
         """Copied to the GPU where that computes: tf.data leaves its batches in host memory, but not replicas'."""
-        if self._device == "cpu" or isinstance(batch[0], tf.distribute.DistributedValues):
+        if self.device == "cpu" or isinstance(batch[0], tf.distribute.DistributedValues):
             return batch
         with tf.device(GPU):
             return tuple(tf.identity(tensor) for tensor in batch)
@@ -151,11 +138,6 @@ class TensorFlowWorkload:
         """
         before, self._traces = self._traces, self._tracing_count()
         return self._traces > before
-
-    def sync(self) -> None:
-        """Waits for the GPU; the CPU is never behind."""
-        if self._device == "cuda":
-            tf.test.experimental.sync_devices()
 
     def train_loss(self) -> float:
         """Mean cross-entropy a sample since last asked; NaN where nothing was trained."""
@@ -191,24 +173,9 @@ class TensorFlowWorkload:
         """Model and optimizer by tf.train.Checkpoint."""
         tf.train.Checkpoint(model=self.model, optimizer=self._optimizer).write(str(path))
 
-    def report_memory(self, record: Recorder) -> None:
-        """The GPU allocator's counters; TensorFlow counts no host memory, and does not tell what it has reserved."""
-        if self._device == "cpu":
-            record.unavailable("tf", "cpu", "allocator", "TensorFlow keeps no counters for its CPU allocator")
-            return
-        figures = tf.config.experimental.get_memory_info("GPU:0")
-        record.counter("tf", "0", "in_use", figures["current"], "B")
-        record.counter("tf", "0", "peak_in_use", figures["peak"], "B")
-        for metric in ("reserved", "peak_reserved", "growth_events", "largest_free", "fragmentation"):
-            record.unavailable("tf", "0", metric, "tf.config.experimental.get_memory_info does not tell it")
-
-    def annotate(self, name: str) -> AbstractContextManager[Any]:
-        """A TraceMe."""
-        return tf.profiler.experimental.Trace(name)
-
     def profiler(self, folder: Path) -> NativeProfiler:
         """tf.profiler by the spec's options."""
-        return tf_parts.profiler(self._spec, folder)
+        return self.window(self._spec, folder, steps=self._spec.profile_steps)
 
     def _train(self, images: tf.Tensor, labels: tf.Tensor) -> None:
         with tf.GradientTape() as tape:
@@ -275,22 +242,3 @@ class FitWorkload(Fitting, TensorFlowWorkload):
 
     def _tracing_count(self) -> int:
         return self._traced
-
-
-def _threads() -> int:
-    """TensorFlow answers 0 where it takes what the environment says, else as many as the process may use."""
-    told, asked = tf.config.threading.get_intra_op_parallelism_threads(), os.environ.get("TF_NUM_INTRAOP_THREADS", "")
-    return told or (int(asked) if asked.isdecimal() else 0) or len(os.sched_getaffinity(0))
-
-
-def _gpu_name() -> str | None:
-    return _gpu_details().get("device_name")
-
-
-def _capability(device: str) -> tf32.Capability | None:
-    """The GPU's compute capability; None on a processor, and where TensorFlow does not tell it."""
-    return _gpu_details().get("compute_capability") if device == "cuda" else None
-
-
-def _gpu_details() -> dict[str, Any]:
-    return tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])

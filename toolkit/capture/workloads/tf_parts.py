@@ -1,17 +1,14 @@
-"""What the TensorFlow workload is put together from beside Keras: tf.data pipelines and TensorFlow's profiler."""
+"""What the TensorFlow workload is put together from beside Keras: tf.data pipelines."""
 
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from toolkit.capture.description import Section, Value
 from toolkit.capture.workloads.data import Data, Scaling, Split, order
-from toolkit.capture.workloads.step_profiler import StepProfiler
 from toolkit.spec import RunSpec
 
 HOST = "/CPU:0"
-HOST_TRACER_LEVEL = 2
 
 
 class TrainSet:
@@ -82,33 +79,3 @@ def _many(count: Any) -> Value:
     if count is None:
         return None
     return "autotuned" if int(count) == tf.data.AUTOTUNE else int(count)
-
-
-class _Level:
-    """An integer option as TensorFlow 2.21 takes it.
-
-    Its binding tries every value as a bool first, which an int can be, and then ignores the option with a warning that
-    it "expects an i value". This cannot be taken for a bool.
-    """
-
-    def __init__(self, value: int) -> None:
-        self._value = value
-
-    def __index__(self) -> int:
-        return self._value
-
-
-def profiler(spec: RunSpec, folder: Path) -> StepProfiler:
-    """tf.profiler by the spec's options, writing where TensorBoard's plugin looks."""
-    options = tf.profiler.experimental.ProfilerOptions(
-        host_tracer_level=_Level(HOST_TRACER_LEVEL),
-        python_tracer_level=_Level(spec.profile_stacks),
-        device_tracer_level=_Level(1),
-        delay_ms=_Level(0),
-    )
-    return StepProfiler(
-        spec.profile_steps,
-        start=lambda: tf.profiler.experimental.start(str(folder), options),
-        stop=tf.profiler.experimental.stop,
-        step=lambda name, number: tf.profiler.experimental.Trace(name, step_num=number, _r=1),
-    )

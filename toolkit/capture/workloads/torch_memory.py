@@ -19,9 +19,9 @@ SNAPSHOT = "memory_snapshot.pickle"
 MOST_EVENTS = 100_000
 
 
-def report(record: Recorder, device: torch.device) -> None:
+def report(record: Recorder, device: str) -> None:
     """The caching allocator's counters; PyTorch keeps none for host memory."""
-    if device.type != "cuda":
+    if device != "cuda":
         record.unavailable("torch", "cpu", "allocator", "PyTorch's CPU allocator keeps no counters")
         return
     figures = torch.cuda.memory_stats()

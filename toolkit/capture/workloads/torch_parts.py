@@ -1,22 +1,16 @@
-"""What the PyTorch workload is put together from: torchvision's models, torch's optimizers, data sets, profiler."""
+"""What the PyTorch workload is put together from: torchvision's models, torch's optimizers, data sets."""
 
-import gzip
 import importlib
 import pickle
-import shutil
 import sys
-import tempfile
-import time
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile, schedule
 from torch.utils.data import Dataset
 
-from toolkit.capture.workloads import ZOO, tf32, torch_memory, torch_parallel
+from toolkit.capture.workloads import ZOO
 from toolkit.capture.workloads.data import Scaling, Split
 from toolkit.capture.workloads.matched import start, weights
 from toolkit.capture.workloads.matched.start import OF_BATCH, REMEMBERED
@@ -43,61 +37,6 @@ class Samples(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         distinct = index % len(self._labels)
         return (self._images[distinct] * self._scale).sub_(self._shift), self._labels[distinct]
-
-
-class Profiler:
-    """torch.profiler over `steps` steps; its trace goes where TensorBoard's plugin looks for it."""
-
-    def __init__(self, spec: RunSpec, device: torch.device, folder: Path, *, steps: int, name: str) -> None:
-        self._folder = folder
-        self._left = steps
-        self._name = name
-        # The snapshot is of this process's GPU, and rank 0's is the one that is read.
-        mine = name == torch_parallel.Alone.name
-        self._remembers = mine and spec.profile_memory and device.type == "cuda" and torch_memory.is_native()
-        self._profile = profile(
-            activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda"),
-            schedule=schedule(wait=0, warmup=1, active=steps, repeat=1),
-            on_trace_ready=self._write_trace,
-            profile_memory=spec.profile_memory,
-            record_shapes=spec.profile_shapes,
-            with_stack=spec.profile_stacks,
-        )
-
-    def start(self) -> None:
-        """Starts, and passes over the schedule's own warm-up step, whose events torch throws away."""
-        if self._remembers:
-            torch_memory.start_history()
-        self._profile.start()
-        self._profile.step()
-
-    def begin_step(self, name: str) -> None:
-        """Nothing: torch.profiler bounds its steps itself."""
-
-    def end_step(self) -> bool:
-        """One step further; the window's last is torch's own to end, with the recording."""
-        self._left -= 1
-        if self._left:
-            self._profile.step()
-        return self._left > 0
-
-    def stop(self) -> None:
-        """Writes the trace, and the allocator's snapshot."""
-        self._profile.stop()
-        if self._remembers:
-            torch_memory.write_history(self._folder)
-
-    def _write_trace(self, profile_: profile) -> None:
-        """As torch's own handler names it, but packed fast: its gzip takes four times as long as all the rest."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"{self._name}.{time.time_ns()}.pt.trace.json.gz"
-        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
-            plain = Path(folder) / "trace.json"
-            profile_.export_chrome_trace(str(plain))
-            packed = Path(folder) / path.name
-            with plain.open("rb") as source, gzip.open(packed, "wb", compresslevel=1) as target:
-                shutil.copyfileobj(source, target)
-            packed.replace(path)
 
 
 def optimizer(spec: RunSpec, model: nn.Module) -> torch.optim.Optimizer:
@@ -195,11 +134,6 @@ def _load_published(model_: nn.Module, spec: RunSpec) -> None:
         state(model_)[name].copy_(found[name])
 
 
-def graphs() -> int:
-    """Graphs that torch.compile has made in this process."""
-    return int(torch._dynamo.utils.counters["stats"]["unique_graphs"])  # noqa: SLF001 - torch has no public count
-
-
 def set_precision(precision: str) -> None:
     """Allows TF32, or forbids it; `auto` leaves what PyTorch allows by itself."""
     if precision != "auto":
@@ -207,21 +141,13 @@ def set_precision(precision: str) -> None:
         torch.backends.cudnn.allow_tf32 = precision == "tf32"
 
 
-def capability(device: str) -> tf32.Capability | None:
-    """The GPU's compute capability; None on a processor."""
-    return torch.cuda.get_device_capability() if device == "cuda" else None
-
-
-def precision_facts(model_: nn.Module, device: str, *, autocast: bool) -> dict[str, Any]:
-    """What the arithmetic really is: of what numbers, and whether float32 products come out as TF32."""
+def precision_facts(model_: nn.Module, *, autocast: bool) -> dict[str, Any]:
+    """What the arithmetic really is: of what numbers."""
     weights_dtype = str(next(model_.parameters()).dtype).removeprefix("torch.")
-    has = tf32.has(capability(device))
     return {
         "precision": "bf16 autocast" if autocast else weights_dtype,
         "compute_dtype": "bfloat16" if autocast else weights_dtype,
         "weights_dtype": weights_dtype,
-        "tf32_matmul": has and torch.backends.cuda.matmul.allow_tf32,
-        "tf32_conv": has and torch.backends.cudnn.allow_tf32,
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from toolkit.analyses.summary import Summary
 from toolkit.errors import printable
+from toolkit.own_spec import TIMED
 from toolkit.reports.energy import KINDS, bounds, window, without_figure
 from toolkit.reports.html.content import Block, Cell, Note, Section, Share, Table, Told, words
 
@@ -17,7 +18,7 @@ def section(summary: Summary, told: Told) -> Section | None:
 def _blocks(summary: Summary, told: Told) -> Iterator[Block]:
     windows = [(place, one) for place, one in enumerate(summary.energy) if one.kind in KINDS]
     # The unprofiled pass first, and a run before its parts.
-    windows.sort(key=lambda each: (each[1].pass_name != "time", each[1].device, KINDS.index(each[1].kind)))
+    windows.sort(key=lambda each: (each[1].pass_name not in TIMED, each[1].device, KINDS.index(each[1].kind)))
     if shown := [place for place, one in windows if one.told]:
         yield _energies(shown, summary, told)
     if missing := without_figure([one for _, one in windows if not one.told]):
@@ -59,7 +60,7 @@ def _idle(summary: Summary, told: Told) -> Table:
             told("count", "idle_power", place, "readings"),
             *(told("watts", "idle_power", place, name) for name in ("mean_mw", "least_mw", "most_mw")),
         ]
-        for place, one in sorted(enumerate(summary.idle_power), key=lambda each: each[1].pass_name != "time")
+        for place, one in sorted(enumerate(summary.idle_power), key=lambda each: each[1].pass_name not in TIMED)
     ]
     headers = ["sensor", "readings", "mean, W", "least, W", "most, W"]
     return Table("Idle before the worker started, in no figure taken off", headers, rows)

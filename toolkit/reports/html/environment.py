@@ -8,18 +8,18 @@ from typing import Any
 
 from toolkit.analyses.summary import Summary
 from toolkit.errors import printable
+from toolkit.own_spec import Spec
 from toolkit.reports.html.content import Block, Cell, Facts, Section, Table, words
 from toolkit.reports.tables import UNKNOWN
 from toolkit.reports.where import where_it_ran
-from toolkit.spec import RunSpec
 
 
-def section(folder: Path, spec: RunSpec, summary: Summary) -> Section:
+def section(folder: Path, spec: Spec, summary: Summary) -> Section:
     """Of one run."""
     return Section("environment", "Environment and pins", [*_blocks(folder, spec, summary)])
 
 
-def _blocks(folder: Path, spec: RunSpec, summary: Summary) -> Iterator[Block]:
+def _blocks(folder: Path, spec: Spec, summary: Summary) -> Iterator[Block]:
     facts = _facts(folder, spec)
     if summary.runtime:
         where: list[tuple[str, Cell]] = [("ran in", line.plain.strip()) for line in where_it_ran(summary.runtime)]
@@ -44,7 +44,7 @@ def _blocks(folder: Path, spec: RunSpec, summary: Summary) -> Iterator[Block]:
         yield Table("What could not be had, and why", ["what", "pass", "device", "reason"], rows)
 
 
-def _facts(folder: Path, spec: RunSpec) -> dict[str, Any]:
+def _facts(folder: Path, spec: Spec) -> dict[str, Any]:
     """Of the first pass that recorded them."""
     for name in spec.passes:
         try:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from toolkit.analyses.summary import Epoch, Gap, Summary
+from toolkit.own_spec import LOOP, TIMED
 from toolkit.reports.html import charts
 from toolkit.reports.html.content import Block, Cell, Chart, Section, Share, Table, Told
 from toolkit.reports.tables import share
@@ -53,9 +54,9 @@ def _ledger(pass_name: str, rows: list[Row], told: Told) -> Chart:
     table = Table(
         f"Epoch ledger of the {pass_name} pass, ms", ["of", *(name.replace("_", " ") for name in names), "whole"], cells
     )
-    unprofiled = "unprofiled" if pass_name == "time" else "under the profiler"
+    how = {"time": "unprofiled", LOOP: "the profiler in a window of it"}.get(pass_name, "under the profiler")
     return Chart(
-        title=f"Where each epoch's wall time went: {pass_name} pass, {unprofiled}",
+        title=f"Where each epoch's wall time went: {pass_name} pass, {how}",
         label=f"Stacked bars of the parts of {len(drawn)} epochs and gaps between them, in milliseconds.",
         data=charts.stacked([called for called, *_ in drawn], parts, unit="ms"),
         layout={
@@ -95,7 +96,7 @@ def _steps(summary: Summary, told: Told) -> Table:
                 for name in ("median_ns", "p10_ns", "p90_ns")
             ),
         ]
-        for place, one in sorted(enumerate(summary.steps), key=lambda item: item[1].pass_name != "time")
+        for place, one in sorted(enumerate(summary.steps), key=lambda item: item[1].pass_name not in TIMED)
     ]
     headers = ["of", "steps", "steps that compiled", "median", "p10", "p90"]
     return Table("Training steps on the host, ms; those that compiled stand apart", headers, rows)

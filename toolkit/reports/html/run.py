@@ -6,12 +6,12 @@ from typing import Any
 from toolkit.analyses.summary import Summary
 from toolkit.analyses.timeline import timelines
 from toolkit.ingest.store import connect
+from toolkit.own_spec import Spec
 from toolkit.reports.html import diagnosis, energy, environment, kernels, ledger, memory, stacks, timeline, verdict
 from toolkit.reports.html.content import Section, Told
-from toolkit.spec import RunSpec
 
 
-def sections(folder: Path, spec: RunSpec, status: dict[str, Any], summary: Summary) -> list[Section]:
+def sections(folder: Path, spec: Spec, status: dict[str, Any], summary: Summary) -> list[Section]:
     """Of a run folder with a store; those of which nothing is known are left out."""
     with connect(folder) as connection:
         over_time = timelines(connection, spec.passes)

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from toolkit.analyses.comparable import Side
-from toolkit.analyses.processes import TIME, Process
+from toolkit.analyses.processes import Process
 from toolkit.analyses.timeline import ReadingSeries, Timeline, timelines
 from toolkit.errors import printable
 from toolkit.ingest.store import connect
+from toolkit.own_spec import TIMED
 from toolkit.reports.html import charts
 from toolkit.reports.html.content import Block, Cell, Chart, Note, Section, Table
 from toolkit.reports.html.timeline import ROWS, preferred, series_name
@@ -60,7 +61,7 @@ def sections(sides: Sequence[Side]) -> list[Section]:
 def _runs(place: int, side: Side) -> Iterator[_Run]:
     for repeat, process in enumerate(side.processes[:MOST_RUNS]):
         with connect(process.folder) as connection:
-            for timeline in timelines(connection, [TIME]):
+            for timeline in timelines(connection, TIMED):
                 busy = [(span.start_ns, span.end_ns) for span in timeline.spans if span.name in BUSY]
                 steps = [(step.ts_ns, step.ts_ns + step.host_ns) for step in timeline.steps]
                 if ends := busy or steps:
