@@ -1,14 +1,29 @@
 """The command line before any worker starts: help, and one clear line for every bad input."""
 
+import contextlib
+import fcntl
+import io
 import os
+import pty
+import re
+import shlex
+import struct
 import subprocess
 import sys
+import termios
+import threading
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
+from rich.console import Console
 
 from tests.commands import HWPROF, REPO, hwprof, in_own_process, in_process
-from toolkit.commands.cli import COMMANDS
+from tests.made_runs import made_run
+from toolkit.commands import progress
+from toolkit.commands.cli import COMMANDS, cli
+from toolkit.errors import BAD_INPUT, FAILED, INTERRUPTED
 from toolkit.spec import FRAMEWORKS
 
 
@@ -137,3 +152,137 @@ def test_a_run_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert answer.returncode == 2
     assert "There are no runs" in answer.stderr
     assert "make profile" in answer.stderr
+
+
+def examples_of(text: str) -> list[str]:
+    """The commands in the examples of a help text, each a line."""
+    section = text.partition("\n  Examples:\n")[2].partition("\n\n")[0]
+    return [line.strip() for line in section.splitlines()]
+
+
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_every_help_has_examples_that_the_command_takes(name: str) -> None:
+    """At every level; each example stands on a line of its own, and its options and choices are there."""
+    examples = examples_of(CliRunner().invoke(cli, [*filter(None, [name]), "--help"]).output)
+    assert len(examples) >= 2
+    for example in examples:
+        called, *words = shlex.split(example)[1:]
+        assert example.startswith(f"hwprof {name or called}")
+        found = cli.get_command(click.Context(cli), called)
+        assert found
+        found.make_context(called, words)
+
+
+# What these print is a path, or the address of a server.
+WITHOUT_FIGURES = {"report", "export", "tensorboard", "image"}
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in WITHOUT_FIGURES])
+def test_whatever_prints_figures_prints_json(name: str) -> None:
+    """Each command that prints figures has --json."""
+    found = cli.get_command(click.Context(cli), name)
+    assert found
+    assert "--json" in [option for parameter in found.params for option in parameter.opts]
+
+
+@pytest.fixture(scope="module")
+def last(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs with one."""
+    return made_run(tmp_path_factory.mktemp("shown") / "runs" / "a-run", 10.0, kernels={"gemm": 1_000_000}).parent
+
+
+COMMANDS_ON_RUNS = (
+    ["list"],
+    ["show", "last"],
+    ["query", "last", "FROM epoch_ledger"],
+    ["analyze", "runs/a-run"],
+    ["compare", "a-run", "b-run"],
+)
+
+
+@pytest.mark.parametrize("words", COMMANDS_ON_RUNS, ids=lambda words: str(words[0]))
+def test_reports_are_as_wide_as_the_terminal_and_coloured_as_it_wants(words: list[str], last: Path) -> None:
+    """Within 60 columns; with NO_COLOR set no colour, which is there without; none in a pipe."""
+    if not (last / "b-run").exists():
+        made_run(last / "b-run", 12.0, kernels={"gemm": 1_000_000})
+    narrow, plain = (on_a_terminal(words, last.parent, columns=60, more=more) for more in ({}, {"NO_COLOR": "1"}))
+    assert max(map(len, re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", narrow).splitlines())) <= 60
+    assert not re.search(r"\x1b\[[0-9;]*(3|4|9)[0-7]", plain)
+    piped = subprocess.run([HWPROF, *words], cwd=last.parent, capture_output=True, text=True, check=True)
+    assert "\x1b" not in piped.stdout
+    assert max(map(len, piped.stdout.splitlines())) <= 120
+
+
+def on_a_terminal(words: list[str], folder: Path, *, columns: int, more: dict[str, str]) -> str:
+    """What the command shows on a terminal so wide."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    hidden = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"}
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    environment |= {"TERM": "xterm-256color", **more}
+    with subprocess.Popen(
+        [HWPROF, *words], cwd=folder, env=environment, stdout=follower, stderr=subprocess.PIPE
+    ) as done:
+        os.close(follower)
+        shown = b""
+        # The end of what a terminal shows is an error of input on Linux.
+        with contextlib.suppress(OSError):
+            while part := os.read(leader, 65536):
+                shown += part
+    os.close(leader)
+    assert done.returncode == 0
+    return shown.decode()
+
+
+def test_exit_codes_are_documented_where_people_look() -> None:
+    """In the help and in the documents, as the code has them."""
+    for text in (
+        hwprof("--help").stdout,
+        *((REPO / page).read_text() for page in ("README.md", "docs/troubleshooting.md")),
+    ):
+        told = re.search(
+            r"Exit codes.{0,40}?: 0 success, (\d+) a run failed, (\d+) bad input, (\d+) interrupted", text, re.S
+        )
+        assert told
+        assert [int(code) for code in told.groups()] == [FAILED, BAD_INPUT, INTERRUPTED]
+
+
+class Screen(io.StringIO):
+    """A terminal that says when a text has been shown on it."""
+
+    def __init__(self, awaited: str) -> None:
+        super().__init__()
+        self.awaited, self.seen = awaited, threading.Event()
+
+    def isatty(self) -> bool:
+        """It is one."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Shows it."""
+        if self.awaited in text:
+            self.seen.set()
+        return super().write(text)
+
+
+def test_what_takes_long_says_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once it has taken a while; what is done within it is a part of it, and the terminal is left as it was."""
+    monkeypatch.setattr(progress, "PATIENCE_S", 0)
+    screen = Screen("Reading [a] run")
+    terminal = Console(file=screen, force_terminal=True, width=80)
+    with progress.waiting("Reading [a] run", terminal):
+        assert screen.seen.wait(30)
+        with progress.waiting("within", terminal):
+            pass
+    assert "within" not in screen.getvalue()
+    assert screen.getvalue().endswith(("\x1b[2K", "\x1b[?25h", "\x1b[1A\x1b[2K"))
+
+
+def test_what_is_short_says_nothing() -> None:
+    """Nor does anything in a pipe."""
+    screen = Screen("")
+    with progress.waiting("Reading", Console(file=screen, force_terminal=True)):
+        pass
+    with progress.waiting("Reading", Console(file=screen, force_terminal=False)):
+        pass
+    assert "Reading" not in screen.getvalue()

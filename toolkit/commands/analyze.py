@@ -32,9 +32,10 @@ def command(paths: tuple[Path, ...], *, as_json: bool, salvage: bool, force: boo
     frameworks are analysed together where `hwprof verify` found them the same, runs of two modes never.
 
     \b
-    hwprof analyze trace.pt.trace.json.gz
-    hwprof analyze log/ --json
-    hwprof analyze runs/20261121-114447-torch-resnet50-cpu-train-5086
+    Examples:
+      hwprof analyze trace.pt.trace.json.gz
+      hwprof analyze log/ --json
+      hwprof analyze runs/20261121-114447-torch-resnet50-cpu-train-5086
     """
     found, failures = sources.find(paths)
     forced = matched.check(sources.runs_among(found), force=force)

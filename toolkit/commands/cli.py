@@ -69,9 +69,10 @@ def cli() -> None:
     """Run the same workload in several deep-learning frameworks, and see where time, memory and energy went.
 
     \b
-    hwprof run --set framework=torch --set model=resnet50
-    hwprof list
-    hwprof show RUN
+    Examples:
+      hwprof run --set framework=torch --set model=resnet50
+      hwprof list
+      hwprof show RUN
 
     Exit codes: 0 success, 1 a run failed, 2 bad input, 130 interrupted.
     """

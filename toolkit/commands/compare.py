@@ -7,7 +7,7 @@ import msgspec
 
 from toolkit.analyses import comparable, comparison, gate, matched, memory_comparison
 from toolkit.capture import runs
-from toolkit.commands import completion
+from toolkit.commands import completion, progress
 from toolkit.commands.console import console
 from toolkit.commands.sides import folders_of, given, summary_of
 from toolkit.errors import FAILED, HwprofError
@@ -52,10 +52,11 @@ def command(  # noqa: PLR0913 - one parameter an option
     frameworks that `hwprof verify` did not find the same, are refused without --force; two modes always.
 
     \b
-    hwprof compare RUN,RUN,RUN RUN,RUN,RUN
-    hwprof compare "*-torch-resnet18-*" "*-tf-resnet18-*" --format markdown
-    hwprof compare SWEEP
-    hwprof compare RUN,RUN,RUN RUN,RUN,RUN --fail-on "step_time>5%,peak_memory>2%"
+    Examples:
+      hwprof compare RUN,RUN,RUN RUN,RUN,RUN
+      hwprof compare "*-torch-resnet18-*" "*-tf-resnet18-*" --format markdown
+      hwprof compare SWEEP
+      hwprof compare RUN,RUN,RUN RUN,RUN,RUN --fail-on "step_time>5%,peak_memory>2%"
 
     Exit codes: 0 no condition of --fail-on failed, 1 one did, 2 runs that cannot be compared, or conditions not tested.
     """
@@ -67,10 +68,11 @@ def command(  # noqa: PLR0913 - one parameter an option
         _memory([folders_of(runs_folder, name) for name in names], force=force, format_=format_)
         return
     conditions = gate.parse(fail_on) if fail_on is not None else []
-    pairs, notes = given(runs_folder, names)
-    forced = comparable.check(pairs, force=force)
-    judged = gate.judge(conditions, pairs) if conditions else None
-    found = comparison.compare(pairs, margin=margin / WHOLE, forced=forced, gate=judged, notes=notes)
+    with progress.waiting("Comparing"):
+        pairs, notes = given(runs_folder, names)
+        forced = comparable.check(pairs, force=force)
+        judged = gate.judge(conditions, pairs) if conditions else None
+        found = comparison.compare(pairs, margin=margin / WHOLE, forced=forced, gate=judged, notes=notes)
     _print(found, format_)
     if judged and judged.failed:
         click.get_current_context().exit(FAILED)

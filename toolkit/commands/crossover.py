@@ -32,7 +32,9 @@ def command(names: tuple[str, str], runs_folder: Path, *, as_json: bool, force: 
     for one process: the crossover has an interval from three runs a side on. What ran out of memory is named.
 
     \b
-    hwprof crossover "*-torch-resnet50-cpu-infer-*" "*-torch-resnet50-cuda-infer-*"
+    Examples:
+      hwprof crossover "*-torch-resnet50-cpu-infer-*" "*-torch-resnet50-cuda-infer-*"
+      hwprof crossover RUN,RUN,RUN RUN,RUN,RUN --json
     """
     a, b = (Side(name, read(folders_of(runs_folder, name))) for name in names)
     found = held_to_each_other(a, b, force=force)

@@ -35,9 +35,10 @@ def command(
     Of runs, what their workers recorded is read. Nothing comes from a table.
 
     \b
-    hwprof differences resnet50
-    hwprof differences mobilenet_v2 --frameworks torch,tf,jax --set image_size=224 --set classes=1000
-    hwprof differences last 20261121-155353-torch-resnet50-cpu-train-9e04
+    Examples:
+      hwprof differences resnet50
+      hwprof differences mobilenet_v2 --frameworks torch,tf,jax --set image_size=224 --set classes=1000
+      hwprof differences last 20261121-155353-torch-resnet50-cpu-train-9e04
     """
     match subjects:
         case (model,):

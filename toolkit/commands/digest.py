@@ -10,6 +10,7 @@ from toolkit.analyses.sound import sound
 from toolkit.analyses.summary import summarise
 from toolkit.capture import runs
 from toolkit.capture.files import write_whole
+from toolkit.commands.progress import waiting
 from toolkit.errors import FAILED, INTERRUPTED, HwprofError
 from toolkit.ingest.run import ingest
 from toolkit.ingest.store import connect
@@ -19,6 +20,11 @@ from toolkit.reports.summary_json import encode
 
 def digest(folder: Path) -> None:
     """Makes the store and summary.json of a run folder, anew where they are there already."""
+    with waiting(f"Reading what {folder.name} recorded"):
+        _digest(folder)
+
+
+def _digest(folder: Path) -> None:
     ingest(folder)
     batch = runs.spec_of(folder).batch
     with sound(folder), connect(folder) as connection:

@@ -21,6 +21,11 @@ def command(runs_folder: Path, *, as_json: bool) -> int:
     """Look at this machine: what of hwprof works here, and what to do about the rest.
 
     Exit code 0 where `make profile` can run, 1 where a problem stops it.
+
+    \b
+    Examples:
+      hwprof doctor
+      hwprof doctor --json
     """
     found = doctor.diagnosis(examine(runs=runs_folder, root=launch.ROOT), version=__version__)
     if as_json:

@@ -11,7 +11,7 @@ import click
 from toolkit import schema
 from toolkit.analyses import query
 from toolkit.capture.files import whole, write_whole
-from toolkit.commands import completion, stores
+from toolkit.commands import completion, progress, stores
 from toolkit.errors import HwprofError
 from toolkit.ingest.store import connect
 from toolkit.reports import stacks, timeline
@@ -43,17 +43,19 @@ def command(names: tuple[str, ...], target: Target, output: Path | None, align: 
     column `run`. speedscope: Python stacks, where py-spy recorded some (PYSPY=true).
 
     \b
-    hwprof export last --to perfetto
-    hwprof export rank0.pt.trace.json.gz rank1.pt.trace.json.gz --to perfetto -o job.pftrace
-    hwprof export all --to parquet -o tables
+    Examples:
+      hwprof export last --to perfetto
+      hwprof export rank0.pt.trace.json.gz rank1.pt.trace.json.gz --to perfetto -o job.pftrace
+      hwprof export all --to parquet -o tables
     """
     found = stores.find(names, runs_folder, shown=True)
     path = output or Path((Path(next(iter(found))).name if len(found) == 1 else "runs") + ENDINGS[target])
     try:
-        if target == "perfetto":
-            _perfetto(found, path, align)
-        else:
-            {"parquet": _parquet, "speedscope": _speedscope}[target](found, path)
+        with progress.waiting(f"Writing {path.name}"):
+            if target == "perfetto":
+                _perfetto(found, path, align)
+            else:
+                {"parquet": _parquet, "speedscope": _speedscope}[target](found, path)
     except OSError as error:
         raise HwprofError(f"{path} cannot be written: {error.strerror or error}.", remedy="Give another -o.") from error
     click.echo(f"Written: {path}", err=True)

@@ -18,8 +18,9 @@ def command(names: tuple[str, ...], runtime: str, *, progress: bool) -> None:
     Prints the name of each. HWPROF_BASE_IMAGE names another base image than the pinned one.
 
     \b
-    hwprof image torch-cpu
-    hwprof image --runtime podman tf-cpu tf-cuda
+    Examples:
+      hwprof image torch-cpu
+      hwprof image --runtime podman tf-cpu tf-cuda
     """
     recipes = {str(recipe): recipe for recipe in images.recipes()}
     wanted = [known(name, recipes, "image") for name in names] or list(recipes)

@@ -32,6 +32,11 @@ def command(runs_folder: Path, *, as_json: bool, force: bool) -> None:
     """List the runs, oldest first, those of each mode in a table of their own; then the sweeps.
 
     Where matched runs are of several frameworks, figures stand beside those that `hwprof verify` found the same.
+
+    \b
+    Examples:
+      hwprof list
+      hwprof list --runs elsewhere --json
     """
     folders = runs.folders(runs_folder)
     unshown = matched.doubtful(matched.compared(folders))

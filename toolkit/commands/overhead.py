@@ -55,8 +55,9 @@ def command(  # noqa: PLR0913 - one parameter an option of the command line
     and that with py-spy. What a framework does not have is named with the reason. No run is kept.
 
     \b
-    hwprof overhead
-    hwprof overhead --framework torch,tf,jax --model cifar_cnn --repeats 10 --set device=cpu
+    Examples:
+      hwprof overhead
+      hwprof overhead --framework torch,tf,jax --model cifar_cnn --repeats 10 --set device=cpu
     """
     chosen = tuple(dict.fromkeys((OFF, *(known(name.strip(), OPTIONS, "option") for name in options.split(",")))))
     check_settings(settings)

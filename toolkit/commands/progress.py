@@ -1,6 +1,7 @@
-"""Progress of reading files: shown on a terminal, once it has taken so long that someone waits."""
+"""Progress: shown on a terminal, once something has taken so long that someone waits."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +10,15 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from toolkit.errors import printable
 
@@ -17,6 +26,8 @@ PATIENCE_S = 2
 LONGEST_NAME = 40
 
 Watch = Callable[[str, int], None]
+# Held by what is shown: what is done within it is a part of that.
+_SHOWN = threading.Lock()
 
 
 @contextmanager
@@ -34,6 +45,27 @@ def watching(files: Sequence[Path], *, shown: bool) -> Iterator[Callable[[Path],
         yield lambda path: partial(display.came_to, path)
     finally:
         display.stop()
+
+
+@contextmanager
+def waiting(doing: str, terminal: Console | None = None) -> Iterator[None]:
+    """Where stderr is a terminal and it takes longer than PATIENCE_S, says what is being done, and for how long."""
+    terminal = terminal or Console(stderr=True)
+    if not terminal.is_terminal or not _SHOWN.acquire(blocking=False):
+        yield
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    progress = Progress(*columns, console=terminal, transient=True)
+    progress.add_task(escape(printable(doing)), total=None)
+    timer = threading.Timer(PATIENCE_S, progress.start)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        progress.stop()
+        _SHOWN.release()
 
 
 def wanted(*, as_json: bool) -> bool:

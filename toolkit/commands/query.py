@@ -32,9 +32,10 @@ def command(
     question is one SELECT of DuckDB's SQL: it changes nothing, and reads no file and no network.
 
     \b
-    hwprof query last "SELECT name, count(*) AS calls FROM slices WHERE kind = 'op' GROUP BY name ORDER BY calls DESC"
-    hwprof query all "SELECT run, epoch, part, ns FROM epoch_ledger" --csv
-    hwprof query trace.pt.trace.json.gz "SUMMARIZE slices"
+    Examples:
+      hwprof query last "SELECT name, count(*) AS calls FROM slices WHERE kind = 'op' GROUP BY name ORDER BY calls DESC"
+      hwprof query all "SELECT run, epoch, part, ns FROM epoch_ledger" --csv
+      hwprof query trace.pt.trace.json.gz "SUMMARIZE slices"
     """
     if form and parquet:
         raise HwprofError("An answer has one form.", remedy=f"Give --{form} or --parquet.")

@@ -9,7 +9,7 @@ from toolkit.analyses.comparison import compare
 from toolkit.analyses.statistics import MARGIN
 from toolkit.capture import runs, sweeps
 from toolkit.capture.files import write_whole
-from toolkit.commands import completion
+from toolkit.commands import completion, progress
 from toolkit.commands.crossover import held_to_each_other, of_two_devices
 from toolkit.commands.digest import digest
 from toolkit.commands.sides import given, summary_of
@@ -39,25 +39,31 @@ def command(names: tuple[str, ...], output: Path | None, runs_folder: Path, *, f
     processor and on a GPU is held to each other as by `hwprof crossover`: the batch from which the GPU is faster first.
 
     \b
-    hwprof report last -o report.html
-    hwprof report RUN,RUN,RUN RUN,RUN,RUN -o difference.html
-    hwprof report SWEEP
+    Examples:
+      hwprof report last -o report.html
+      hwprof report RUN,RUN,RUN RUN,RUN,RUN -o difference.html
+      hwprof report SWEEP
     """
     names = names or ("last",)
-    found = sweeps.folder_of(runs_folder, names[0]) if len(names) == 1 and names != ("last",) else None
-    if found:
-        name, text = found.name, _of_sweep(found, force=force)
-    elif len(names) == 1:
-        folder = runs.find(runs_folder, names[0])
-        name, text = folder.name, _of_run(folder)
-    else:
-        name, text = "comparison", _of_several(names, runs_folder, force=force)
+    with progress.waiting("Making the page"):
+        name, text = _page(names, runs_folder, force=force)
     path = output or Path(f"{name}.html")
     try:
         write_whole(path, text)
     except OSError as error:
         raise HwprofError(f"{path} cannot be written: {error.strerror or error}.", remedy="Give another -o.") from error
     click.echo(f"Written: {path} ({path.stat().st_size / 1e6:.1f} MB)", err=True)
+
+
+def _page(names: tuple[str, ...], runs_folder: Path, *, force: bool) -> tuple[str, str]:
+    """What the page is of, and its text."""
+    found = sweeps.folder_of(runs_folder, names[0]) if len(names) == 1 and names != ("last",) else None
+    if found:
+        return found.name, _of_sweep(found, force=force)
+    if len(names) > 1:
+        return "comparison", _of_several(names, runs_folder, force=force)
+    folder = runs.find(runs_folder, names[0])
+    return folder.name, _of_run(folder)
 
 
 def _of_run(folder: Path) -> str:

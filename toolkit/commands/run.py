@@ -28,8 +28,9 @@ def command(profile: Path | None, settings: tuple[str, ...], runs_folder: Path, 
     PROFILE is a TOML file; without it, profiles/MODEL.toml of the model that is set.
 
     \b
-    hwprof run --set framework=tf --set model=resnet50 --set loop=custom
-    hwprof run --set framework=torch --set model=cifar_cnn --set dataset=cifar10 --set steps=0
+    Examples:
+      hwprof run --set framework=tf --set model=resnet50 --set loop=custom
+      hwprof run --set framework=torch --set model=cifar_cnn --set dataset=cifar10 --set steps=0
     """
     plan = launch.plan(resolve(profile, settings, profiles=PROFILES), runs=runs_folder, say=_say)
     folder = launch.create_folder(runs_folder, plan)

@@ -21,7 +21,13 @@ from toolkit.reports import summary_json, terminal
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json, or what the sweep found.")
 @click.option("--force", is_flag=True, help="Of a sweep also the figures of matched runs that are not verified.")
 def command(run: str, runs_folder: Path, *, as_json: bool, force: bool) -> None:
-    """Show the report of a run, or of a sweep as far as it has come: its name, its folder, or `last` (run)."""
+    """Show the report of a run, or of a sweep as far as it has come: its name, its folder, or `last` (run).
+
+    \b
+    Examples:
+      hwprof show last
+      hwprof show RUN --json
+    """
     if run != "last" and (found := sweeps.folder_of(runs_folder, run)):
         sweep.show(History(sweeps.read(found)), as_json=as_json, force=force)
         return

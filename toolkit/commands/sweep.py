@@ -66,9 +66,10 @@ def command(  # noqa: PLR0913 - one parameter an option
     combination cannot do, and what fails or runs out of memory, is a result of its point. Ctrl-C keeps what there is.
 
     \b
-    hwprof sweep --set framework=torch,tf,jax --set model=cifar_cnn --set batch=8,32,128
-    hwprof sweep --set task=infer --set batch=1,8,64 --set model=resnet18 --repeats 6..20 --width 2%
-    hwprof sweep --resume last
+    Examples:
+      hwprof sweep --set framework=torch,tf,jax --set model=cifar_cnn --set batch=8,32,128
+      hwprof sweep --set task=infer --set batch=1,8,64 --set model=resnet18 --repeats 6..20 --width 2%
+      hwprof sweep --resume last
     """
     if resume:
         if file or settings or dry_run or order_seed is not None:

@@ -27,8 +27,9 @@ def command(chosen: tuple[str, ...], runs_folder: Path, port: int, logdir: Path 
     starts: with many or large ones, name the runs to show.
 
     \b
-    hwprof tensorboard
-    hwprof tensorboard last --port 6007
+    Examples:
+      hwprof tensorboard
+      hwprof tensorboard last --port 6007
     """
     folders = [runs.find(runs_folder, name) for name in chosen] or runs.folders(runs_folder)
     if not folders:

@@ -40,9 +40,10 @@ def command(models: tuple[str, ...], *, frameworks: str, settings: tuple[str, ..
     again. A model that fails does not keep the next from its turn; the exit code then is not 0.
 
     \b
-    hwprof verify resnet50
-    hwprof verify cifar_cnn --frameworks tf --set optimizer=sgd
-    hwprof verify all
+    Examples:
+      hwprof verify resnet50
+      hwprof verify cifar_cnn --frameworks tf --set optimizer=sgd
+      hwprof verify all
     """
     asked = [known(name.strip(), HELD, "framework to hold to PyTorch") for name in frameworks.split(",")]
     specs = _specs(models, settings)
