@@ -8,8 +8,13 @@ from typing import Any
 from urllib.parse import unquote
 
 from click.testing import CliRunner
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
 
 from toolkit.commands.report import command
+
+PATIENCE_S = 30
 
 
 class Page(HTMLParser):
@@ -69,3 +74,15 @@ def assert_shown(figure: dict[str, str | None], value: Any) -> None:
     scales = (1, 1e3, 1e6, 1e9, 1e12, 2**20, 0.01)
     near = any(abs(shown - value / scale) <= 0.5000001 * 10**-places for scale in scales)
     assert near or text.startswith("<"), (figure, value)
+
+
+def opened(driver: Chrome, path: Path, *, width: int = 1600, dark: bool = False) -> None:
+    """The page at that width in that theme, with every chart drawn."""
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme], "media": ""})
+    screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 700}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    driver.get(path.as_uri())
+    for figure in driver.find_elements(By.CSS_SELECTOR, "figure.chart"):
+        driver.execute_script("arguments[0].scrollIntoView({behavior: 'instant'})", figure)
+        WebDriverWait(driver, PATIENCE_S).until(lambda _, figure=figure: figure.get_attribute("data-drawn"))

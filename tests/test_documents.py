@@ -1,6 +1,7 @@
 """The documents: every command in them is run by a test, every remedy of the doctor stands there, and links lead on."""
 
 import contextlib
+import json
 import re
 import shlex
 import shutil
@@ -198,11 +199,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(3):
         infers(folder / "runs" / f"{number}-cpu-infer-x", {1: 2, 8: 9}, gpu=False)
         infers(folder / "runs" / f"{number}-cuda-infer-x", {1: 4, 8: 5}, gpu=True)
+    # What `last` is, is told by when runs began: these long before the recorded ones.
+    for launch in (folder / "runs").glob("*/raw/launch.json"):
+        launch.write_text(json.dumps(json.loads(launch.read_text()) | {"created": "2026-01-01T00:00:00+00:00"}))
     torch = next(found for found in recorded.unpack(folder / "others") if "-torch-" in found.name)
     for name in ("z-0", "z-1"):
-        copied = shutil.copytree(torch, folder / "runs" / name)
-        # the last is by when it began
-        (copied / "spec.json").touch()
+        shutil.copytree(torch, folder / "runs" / name)
     (trace,) = torch.glob("raw/profile/trace/**/*.pt.trace.json*")
     (folder / ("trace.pt.trace.json.gz")).symlink_to(trace)
     return folder

@@ -16,14 +16,13 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.browser import browser, needs_browser
 from tests.made_runs import made_run
-from tests.report_pages import at, report
+from tests.report_pages import PATIENCE_S, at, opened, report
 from tests.report_runs import HOSTILE, whole_run
 from tests.test_report_sides import swept
 from toolkit.reports.html import page, sweep
 
 pytestmark = [pytest.mark.e2e, needs_browser]
 
-PATIENCE_S = 30
 PAGES = ("run", "sides", "sweep")
 # WCAG 2.2, 1.4.3 and 1.4.11: of text, of large text (24 px, or 18.66 px and bold), of what a chart draws.
 TEXT, LARGE, DRAWN = 4.5, 3.0, 3.0
@@ -50,18 +49,6 @@ def chromium() -> Iterator[Chrome]:
     with browser() as driver:
         assert isinstance(driver, Chrome)
         yield driver
-
-
-def opened(driver: Chrome, path: Path, *, width: int = 1600, dark: bool = False, media: str = "") -> None:
-    """The page at that width in that theme, with every chart drawn."""
-    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": [scheme]})
-    screen = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 700}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
-    driver.get(path.as_uri())
-    for figure in driver.find_elements(By.CSS_SELECTOR, "figure.chart"):
-        driver.execute_script("arguments[0].scrollIntoView({behavior: 'instant'})", figure)
-        WebDriverWait(driver, PATIENCE_S).until(lambda _, figure=figure: figure.get_attribute("data-drawn"))
 
 
 @pytest.mark.parametrize("name", PAGES)
