@@ -282,12 +282,10 @@ def test_the_pytorch_plugin_shows_a_gpu_s_kernels(tmp_path: Path) -> None:
 @pytest.mark.e2e
 @needs_browser
 def test_a_browser_shows_every_tab(board: Board, recorded: Recorded) -> None:
-    """Scalars of each framework's run, text, the PyTorch plugin with its run and XProf with its summary come up."""
+    """Scalars, text, the PyTorch plugin with its run and XProf with its summary come up in a real browser."""
     board.torch_runs()
     with browser() as driver:
         shows(driver, f"{board.url}/#scalars", "step_time_ms", frame=False)
-        for run in (recorded.torch, recorded.tf, recorded.jax):
-            shows(driver, f"{board.url}/?runFilter={run}#timeseries", run, frame=False)
         shows(driver, f"{board.url}/#text", "What was run", frame=False)
         shows(driver, f"{board.url}/#pytorch_profiler", recorded.torch, frame=True)
         shows(driver, f"{board.url}/#profile", "Performance Summary", frame=True)
