@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.test_cli import HWPROF, REPO
+from tests.commands import HWPROF, REPO
 from tests.test_run import PATIENCE_S, SMALL
 from toolkit.capture import containers, images
 from toolkit.capture.containers import Container

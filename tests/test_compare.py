@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 from msgspec import structs
 
 from tests import recorded
+from tests.commands import hwprof
 from tests.made_runs import made_run
-from tests.test_cli import hwprof
 from toolkit.analyses.comparable import Pair, Side, check
 from toolkit.analyses.comparison import compare
 from toolkit.analyses.difference_parts import IDLE, OVERLAP, REST, tables

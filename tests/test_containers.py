@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests import cifar
+from tests.commands import hwprof
 from tests.docker import DOCKER, MIB, caged
-from tests.test_cli import hwprof
 from tests.test_run import (  # noqa: F401 - pytest collects these tests here too, with the `finished` of this module
     PATIENCE_S,
     SMALL,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.test_cli import hwprof
+from tests.commands import hwprof
 from tests.test_reports import drawn
 from toolkit.analyses.differences import Comparison, Description, Difference, compare, read
 from toolkit.analyses.initial_values import Tensor, alike, described, family

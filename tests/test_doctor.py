@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.commands import HWPROF, REPO
 from tests.drivers import POWERLESS, scripted
-from tests.test_cli import HWPROF, REPO
 from tests.test_engines import DOCKER, PODMAN, put
 from toolkit.capture import doctor, images, venvs
 from toolkit.capture.checks import host, versions

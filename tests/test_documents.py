@@ -13,9 +13,9 @@ import click
 import pytest
 
 from tests import cifar, recorded, test_gate_page, test_questions, test_reading_a_trace
+from tests.commands import HWPROF, REPO
 from tests.doctor_remedies import remedies
 from tests.made_runs import made_run
-from tests.test_cli import HWPROF, REPO
 from tests.test_crossover import infers
 from tests.test_house import make
 from tests.test_reading_a_trace import FENCED, run

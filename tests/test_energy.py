@@ -13,10 +13,10 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from tests.commands import hwprof
 from tests.drivers import REPO, play, scripted
 from tests.power_loads import LOADS, Load, burst, square
 from tests.test_analyses import store
-from tests.test_cli import hwprof
 from toolkit.analyses import power_sensors, runner
 from toolkit.analyses.category_energy import category_energies
 from toolkit.analyses.efficiency import efficiencies

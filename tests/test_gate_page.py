@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from benchmarks.gate_power import CASES, shares
+from tests.commands import REPO
 from tests.made_runs import made_run
-from tests.test_cli import REPO
 from tests.test_house import make
 from tests.test_reading_a_trace import FENCED, run, said
 from toolkit.analyses.gate import fails, parse

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.commands import hwprof
 from tests.drivers import scripted
-from tests.test_cli import hwprof
 from tests.test_run import wait_for
 from toolkit.capture import launch, runs, supervise, venvs
 from toolkit.capture.pretrained import Start

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from tests.commands import hwprof
 from tests.test_analyze import trace_of, written
 from tests.test_analyze_input import analyze, one_line
-from tests.test_cli import hwprof
 from tests.test_house import make
 from toolkit.analyses import matched
 from toolkit.analyses.verification import Verdict, keep

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import hwprof
 from tests.drivers import REPO
 from tests.stores import read, rows, warned
-from tests.test_cli import hwprof
 from toolkit.clock import written_ns
 from toolkit.errors import HwprofError
 

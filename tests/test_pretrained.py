@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.test_cli import hwprof
+from tests.commands import hwprof
 from tests.test_run import run
 from tests.workers import Pass, small, work
 from toolkit.capture import pretrained, venvs

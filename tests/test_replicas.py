@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests import cifar
-from tests.test_cli import hwprof
+from tests.commands import hwprof
 from tests.test_run import run
 from tests.workers import REPO, lines, python, read, small, start, wait_until, work
 from toolkit.capture import followers, runs

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import recorded
+from tests.commands import hwprof
 from tests.made_runs import made_run
 from tests.report_pages import Page, assert_shown, at, report
 from tests.report_runs import HOSTILE, whole_run
 from tests.test_analyses import store
-from tests.test_cli import hwprof
 from toolkit.analyses.statistics import Interval
 from toolkit.analyses.sweep_results import Optimum, PointResult, Rival, SweepResults
 from toolkit.analyses.timeline import timelines

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import hwprof
 from tests.made_runs import made_run
 from tests.report_pages import Page, assert_shown, at, report
 from tests.report_runs import HOSTILE, whole_run
-from tests.test_cli import hwprof
 from tests.test_crossover import flat, infers
 from tests.test_sweep_results import LIMITS, ran
 from tests.test_sweeps import sweep

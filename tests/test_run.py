@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.test_cli import HWPROF, REPO, hwprof
+from tests.commands import HWPROF, REPO, hwprof
 from toolkit.capture import runs, verdicts
 from toolkit.reports import summary_json, tensorboard_text
 

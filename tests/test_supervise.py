@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_cli import REPO
+from tests.commands import REPO
 from toolkit.capture import supervise
 from toolkit.capture.keeper import Order, State, death
 from toolkit.spec import RunSpec

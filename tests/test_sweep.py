@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_cli import HWPROF, REPO, hwprof
+from tests.commands import HWPROF, REPO, hwprof
 from tests.test_house import make
 from tests.test_run import PATIENCE_S, training_worker, wait_for
 from toolkit.capture import sweeps

@@ -16,7 +16,7 @@ from tensorboard.plugins.hparams import metadata
 from tensorboard.util.tensor_util import make_ndarray
 
 from tests import recorded
-from tests.test_cli import hwprof
+from tests.commands import hwprof
 from toolkit.analyses import processes
 from toolkit.capture.runs import spec_of
 from toolkit.commands.sides import summary_of

@@ -22,7 +22,7 @@ from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.wait import WebDriverWait
 
 from tests.browser import browser, needs_browser
-from tests.test_cli import HWPROF, REPO, hwprof
+from tests.commands import HWPROF, REPO, hwprof
 from tests.test_tensorboard import free_port, hashes, make_run
 from toolkit.ingest.store import connect
 from toolkit.reports.tensorboard import build_logdir
