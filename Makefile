@@ -4,6 +4,9 @@
 ##        BATCH=8 EPOCHS=1 STEPS=5 DEVICE=cpu …    only those given on make's command line count
 ##   make sweep FRAMEWORK=torch,tf BATCH=8,32     measure every combination, and name the best batch; beside settings:
 ##        MODEL=cifar_cnn REPEATS=6..10 WIDTH=5%   MAX_MINUTES=30, ORDER_SEED=7, FILE=matrix.toml, DRY_RUN=1, RESUME=last
+##   make study STUDY=devto_rakshath SCALE=smoke   run a published comparison again: short, full; settings as above;
+##        MAX_MINUTES=20 VERIFY=1 RESUME=last      REPEATS=3, EXPERIMENT=train, ORDER_SEED=7; without STUDY: which there are
+##   make studies                                  all five, one after the other, at SCALE=smoke unless told otherwise
 ##   make verify MODEL=resnet50                    show that the matched model is the same in every framework:
 ##        FRAMEWORKS=tf,jax FORCE=1                which to hold to PyTorch; anew where a verdict is kept
 ##   make verify-all                               all eight models, one table at the end
@@ -25,7 +28,7 @@
 ##   PYTHON=/path/to/python3.12   the Python to install with (by default the first that fits)
 ##   RUNS=folder                  where runs lie (by default runs/)
 
-.PHONY: help profile sweep verify verify-all overhead report tensorboard doctor images image test lint check fuzz docs lock clean setup setup-dev
+.PHONY: help profile sweep study studies verify verify-all overhead report tensorboard doctor images image test lint check fuzz docs lock clean setup setup-dev
 .DEFAULT_GOAL := help
 
 BIN := .venv/toolkit/bin
@@ -53,6 +56,10 @@ SWEEP_OPTIONS = $(foreach name,$(filter $(SWEEP_VALUES),$(GIVEN)),--$(subst _,-,
   $(foreach name,$(filter-out PYTHON RUNS FILE DRY_RUN $(SWEEP_VALUES),$(GIVEN)),--set $(call quoted,$(call lower,$(name))=$(value $(name)))) \
   $(if $(call given,FILE),-- $(call quoted,$(value FILE)))
 # What is no option of the command is a setting of the workload.
+STUDY_VALUES := SCALE EXPERIMENT REPEATS MAX_MINUTES ORDER_SEED RESUME
+STUDY_OPTIONS = $(foreach name,$(filter $(STUDY_VALUES),$(GIVEN)),--$(subst _,-,$(call lower,$(name))) $(call quoted,$(value $(name)))) \
+  $(if $(filter-out 0 no false,$(call given,VERIFY)),--verify) $(if $(FORCED),--force) \
+  $(foreach name,$(filter-out PYTHON RUNS STUDY VERIFY FORCE $(STUDY_VALUES),$(GIVEN)),--set $(call quoted,$(call lower,$(name))=$(value $(name))))
 OVERHEAD_OPTIONS := FRAMEWORK MODEL OPTIONS STEPS REPEATS ORDER_SEED
 OVERHEAD = $(foreach name,$(filter $(OVERHEAD_OPTIONS),$(GIVEN)),--$(subst _,-,$(call lower,$(name))) $(call quoted,$(value $(name)))) \
   $(foreach name,$(filter-out PYTHON RUNS $(OVERHEAD_OPTIONS),$(GIVEN)),--set $(call quoted,$(call lower,$(name))=$(value $(name))))
@@ -91,6 +98,15 @@ profile: setup
 
 sweep: setup
 	@$(BIN)/hwprof sweep $(RUNS_OPTION) $(SWEEP_OPTIONS)
+
+study: setup
+	@$(BIN)/hwprof study $(RUNS_OPTION) $(STUDY_OPTIONS) $(if $(call given,STUDY),-- $(call quoted,$(value STUDY)),$(if $(call given,RESUME),,--list))
+
+# One that ends badly does not keep the next from its turn.
+studies: setup
+	@failed=; for name in $(basename $(notdir $(wildcard profiles/studies/*.toml))); do \
+	  $(BIN)/hwprof study $(RUNS_OPTION) $(STUDY_OPTIONS) -- $$name || failed="$$failed $$name"; \
+	done; [ -z "$$failed" ] || { echo "make studies: not well:$$failed" >&2; exit 1; }
 
 verify: setup
 	@$(BIN)/hwprof verify $(VERIFY_OPTIONS) -- $(call quoted,$(call needed,MODEL,verify MODEL=resnet50))

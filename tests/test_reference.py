@@ -7,7 +7,8 @@ from toolkit.reports import reference
 
 
 @pytest.mark.parametrize(
-    "name", ["schema.md", "analyses.md", "settings.md", "summary.schema.json", "doctor.schema.json"]
+    "name",
+    ["schema.md", "analyses.md", "settings.md", "summary.schema.json", "study.schema.json", "doctor.schema.json"],
 )
 def test_reference_pages_are_those_of_the_code(name: str) -> None:
     """`make docs` has been run since schema, analyses, settings, limits or summary changed."""

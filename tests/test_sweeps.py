@@ -23,8 +23,7 @@ def sweep(folder: Path, *settings: str, limits: Limits = LIMITS, seed: int = 7) 
     """A sweep of these settings; by default four points, the last of which no run can be of."""
     asked = matrix.of_settings(settings or ("framework=torch,tf", "compile=eager,inductor", "model=cifar_cnn"))
     points = matrix.points(asked, profiles=PROFILES)
-    axes = {name: values for name, values in asked.items() if len(values) > 1}
-    return sweeps.create(folder, axes=axes, points=points, seed=seed, limits=limits)
+    return sweeps.create(folder, points=points, seed=seed, limits=limits)
 
 
 def test_a_sweep_comes_back_from_its_file(tmp_path: Path) -> None:

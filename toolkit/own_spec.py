@@ -15,9 +15,11 @@ from toolkit.spec import PASSES, SAMPLERS, RunSpec, from_json
 # The mode of such runs, and their one pass.
 OWN = "own"
 LOOP = "loop"
+# The unprofiled pass of every other run.
+TIME = "time"
 ALL_PASSES = (*PASSES, LOOP)
 # A run has one of these: what its times are of. In an own loop the profiler's window is left out of them.
-TIMED = ("time", LOOP)
+TIMED = (TIME, LOOP)
 
 Setting = str | int | float | bool | None
 
@@ -65,7 +67,7 @@ def read(text: str) -> Spec:
 
 def timed_pass(spec: Spec) -> str:
     """The pass of a run whose times are its times, where it has one."""
-    return LOOP if isinstance(spec, OwnSpec) else "time"
+    return LOOP if isinstance(spec, OwnSpec) else TIME
 
 
 def told(spec: Spec) -> dict[str, Any]:

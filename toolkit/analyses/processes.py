@@ -13,7 +13,7 @@ from toolkit.capture import runs
 from toolkit.ingest.store import connect
 from toolkit.own_spec import TIMED, Spec, timed_pass
 
-Unit = Literal["ns", "B", "mJ", "samples/s", "images/J", "ratio"]
+Unit = Literal["ns", "B", "mJ", "samples/s", "images/J", "ratio", "share", "number", "%", "mW"]
 RESIDENT, USED = "rss", "memory_used"
 
 

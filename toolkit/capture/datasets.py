@@ -39,6 +39,12 @@ def prepare(dataset: str, data_dir: str, *, say: Say, url: str = CIFAR10_URL, sh
     return str(found.resolve())
 
 
+def present(data_dir: str) -> bool:
+    """Whether CIFAR-10 lies in that folder, or in the data cache where it is empty, so that nothing is downloaded."""
+    folder = Path(data_dir).expanduser() if data_dir else cache_folder()
+    return _find(folder) is not None or (folder / ARCHIVE).exists()
+
+
 def _find(folder: Path) -> Path | None:
     return next((place for place in (folder, folder / FOLDER) if (place / TEST_FILES[0]).exists()), None)
 

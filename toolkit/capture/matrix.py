@@ -68,6 +68,14 @@ def of_toml(path: Path) -> Matrix:
 
 def points(matrix: Matrix, *, profiles: Path) -> list[Point]:
     """Every combination, the last axis varying fastest. HwprofError where not one of them can run."""
+    made = combinations(matrix, profiles=profiles)
+    if all(point.spec is None for point in made):
+        raise HwprofError(str(made[0].refused), remedy="No point of the matrix can run.")
+    return made
+
+
+def combinations(matrix: Matrix, *, profiles: Path) -> list[Point]:
+    """The same, also where none can run; HwprofError for a name or a value that no run may have."""
     axes = {name: values for name, values in matrix.items() if len(values) > 1}
     for model in matrix.get("model", ()):
         known(model, model_names(profiles), "model")
@@ -75,13 +83,10 @@ def points(matrix: Matrix, *, profiles: Path) -> list[Point]:
         raise HwprofError(f"A matrix of {count} points is too large.", remedy=f"Give at most {MOST_POINTS}.")
     shared = {name: values[0] for name, values in matrix.items() if name not in axes}
     _check_inference(matrix)
-    made = [
+    return [
         _point(number, dict(zip(axes, values, strict=True)), shared, profiles)
         for number, values in enumerate(itertools.product(*axes.values()), 1)
     ]
-    if all(point.spec is None for point in made):
-        raise HwprofError(str(made[0].refused), remedy="No point of the matrix can run.")
-    return made
 
 
 def _values(name: str, texts: list[str]) -> tuple[str, ...]:

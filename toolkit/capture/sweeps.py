@@ -11,7 +11,7 @@ import json
 import os
 import platform
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -80,14 +80,19 @@ class Entry:
 
 
 def create(
-    runs: Path, *, axes: dict[str, tuple[str, ...]], points: Iterable[Point], seed: int, limits: Limits
+    runs: Path,
+    *,
+    points: Sequence[Point],
+    seed: int,
+    limits: Limits,
+    kind: str = "sweep",
 ) -> Sweep:
-    """A new sweep's folder in `runs`, with its sweep.json."""
+    """A new sweep's folder in `runs`, which its name calls a `kind`, with its sweep.json."""
     now = datetime.now().astimezone()
-    folder = (runs / f"{now.strftime('%Y%m%d-%H%M%S')}-sweep-{secrets.token_hex(2)}").absolute()
+    folder = (runs / f"{now.strftime('%Y%m%d-%H%M%S')}-{kind}-{secrets.token_hex(2)}").absolute()
     sweep = Sweep(
         folder=folder, created=now.isoformat(timespec="seconds"), host=platform.node(),
-        axes=axes, points=tuple(points), seed=seed, limits=limits,
+        axes=_axes(points), points=tuple(points), seed=seed, limits=limits,
     )  # fmt: skip
     try:
         folder.mkdir(parents=True)
@@ -97,6 +102,12 @@ def create(
             f"The folder of runs {runs} cannot be written: {error.strerror}.", remedy="Give another with --runs."
         ) from error
     return sweep
+
+
+def _axes(points: Sequence[Point]) -> dict[str, tuple[str, ...]]:
+    """The settings in which points differ, each with its values."""
+    names = dict.fromkeys(name for point in points for name in point.settings)
+    return {name: tuple(dict.fromkeys(point.settings.get(name, "") for point in points)) for name in names}
 
 
 def read(folder: Path) -> Sweep:

@@ -15,6 +15,7 @@ from toolkit.errors import INTERRUPTED, HwprofError, complain
 COMMANDS = {
     "run": "Run a workload under samplers and its framework's profiler, and report.",
     "sweep": "Measure every combination of settings, and name the best batch.",
+    "study": "Run a published comparison again, and say of each claim what came of it.",
     "verify": "Show that a matched model is the same in every framework.",
     "differences": "List what differs between a model of two frameworks, or two runs.",
     "analyze": "Analyse traces that any profiler run left.",

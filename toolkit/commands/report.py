@@ -9,7 +9,7 @@ from toolkit.analyses.comparison import compare
 from toolkit.analyses.statistics import MARGIN
 from toolkit.capture import runs, sweeps
 from toolkit.capture.files import write_whole
-from toolkit.commands import completion, progress
+from toolkit.commands import completion, progress, studying
 from toolkit.commands.crossover import held_to_each_other, of_two_devices
 from toolkit.commands.digest import digest
 from toolkit.commands.sides import given, summary_of
@@ -34,9 +34,10 @@ from toolkit.reports.own import workload
 def command(names: tuple[str, ...], output: Path | None, runs_folder: Path, *, force: bool) -> None:
     """Write a report as one HTML file, which opens offline and asks for nothing.
 
-    RUN is a run's name or folder, `last` (the default), or a sweep's, which has curves by batch size. Several, or
-    repeats with commas between, are held to the first, as by `hwprof compare`: differences first. Inference on a
-    processor and on a GPU is held to each other as by `hwprof crossover`: the batch from which the GPU is faster first.
+    RUN is a run's name or folder, `last` (the default), a sweep's, which has curves by batch size, or a study's.
+    Several, or repeats with commas between, are held to the first, as by `hwprof compare`: differences first. Inference
+    on a processor and on a GPU is held to each other as by `hwprof crossover`: the batch from which the GPU is faster
+    first.
 
     \b
     Examples:
@@ -59,7 +60,7 @@ def _page(names: tuple[str, ...], runs_folder: Path, *, force: bool) -> tuple[st
     """What the page is of, and its text."""
     found = sweeps.folder_of(runs_folder, names[0]) if len(names) == 1 and names != ("last",) else None
     if found:
-        return found.name, _of_sweep(found, force=force)
+        return found.name, studying.page_of(found, force=force) or _of_sweep(found, force=force)
     if len(names) > 1:
         return "comparison", _of_several(names, runs_folder, force=force)
     folder = runs.find(runs_folder, names[0])

@@ -4,6 +4,7 @@ import platform
 import re
 import secrets
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def command(  # noqa: PLR0913 - one parameter an option
         if file or settings or dry_run or order_seed is not None:
             raise HwprofError("--resume goes on with what was asked then.", remedy="Leave the other settings out.")
         sweep = sweeps.read(sweeps.find(runs_folder, resume))
-        _check_host(sweep)
+        check_host(sweep)
         plans = None
     else:
         limits = _limits(repeats, width)
@@ -85,48 +86,59 @@ def command(  # noqa: PLR0913 - one parameter an option
             console().print(report.points(points))
             return
         runs.check_writable(runs_folder)
-        plans = sweeping.plan_all(points, runs_folder=runs_folder, say=_say)
+        plans = sweeping.plan_all(points, runs_folder=runs_folder, say=say)
         if not plans[0]:
             raise HwprofError(plans[1][1][1], remedy="No point of the matrix can run.")
-        axes = {name: values for name, values in asked.items() if len(values) > 1}
         seed = secrets.randbelow(SEEDS) if order_seed is None else order_seed
-        sweep = sweeps.create(runs_folder, axes=axes, points=points, seed=seed, limits=limits)
-    _run(sweep, plans, max_minutes=max_minutes, as_json=as_json, force=force)
+        sweep = sweeps.create(runs_folder, points=points, seed=seed, limits=limits)
+    history, _ = go_through(sweep, plans, max_minutes=max_minutes, go_on=_go_on(sweep))
+    show(history, as_json=as_json, force=force)
 
 
-def _run(
+def go_through(
     sweep: Sweep,
     planned: tuple[sweeping.Plans, dict[int, tuple[str, str]]] | None,
     *,
     max_minutes: float | None,
-    as_json: bool,
-    force: bool,
-) -> None:
+    go_on: str,
+    own_seeds: bool = False,
+) -> tuple[History, bool]:
+    """Repeats points until all are finished, or the time is over; whether they are. `go_on` says how to, after Ctrl-C.
+
+    Points that are not planned yet are: those that a resumed sweep has open. With `own_seeds` each repeat has another
+    seed, so that what hangs on chance in training shows between processes.
+    """
     runs_folder = sweep.folder.parent
     began = time.monotonic()
     with Log(sweep) as log:
         history = History(sweep)
-        sweeping.settle_interrupted(history, log, say=_say)
+        sweeping.settle_interrupted(history, log, say=say)
         if planned is None:
-            planned = sweeping.plan_all(_open(history), runs_folder=runs_folder, say=_say)
+            planned = sweeping.plan_all(_open(history), runs_folder=runs_folder, say=say)
         plans, refused = planned
         for number, (status, reason) in refused.items():
             history.add(log.append(Entry(point=number, repeat=0, status=status, reason=reason)))
-        _say(f"Sweep {sweep.name}: {len(sweep.points)} points, order by seed {sweep.seed}")
+
+        def repeat(point: Point, number: int) -> Iterator[Entry]:
+            plan = plans[point.number]
+            plan = sweeping.reseeded(plan, number) if own_seeds else plan
+            return sweeping.run_repeat(plan, runs_folder, point, number)
+
+        say(f"{sweep.name}: {len(sweep.points)} points, order by seed {sweep.seed}")
         try:
             with watching(Console(stderr=True)) as watch:
                 finished = sweeping.drive(
                     history,
                     log,
-                    lambda point, number: sweeping.run_repeat(plans[point.number], runs_folder, point, number),
+                    repeat,
                     watch=watch,
                     over=partial(_over, began, max_minutes),
                 )
         except KeyboardInterrupt:
-            raise HwprofError(f"Sweep {sweep.name} interrupted.", remedy=_go_on(sweep), exit_code=INTERRUPTED) from None
-        show(history, as_json=as_json, force=force)
+            raise HwprofError(f"{sweep.name} interrupted.", remedy=go_on, exit_code=INTERRUPTED) from None
     if not finished:
-        _say(f"Its time is over before every point is finished. {_go_on(sweep)}")
+        say(f"Its time is over before every point is finished. {go_on}")
+    return history, finished
 
 
 def show(history: History, *, as_json: bool, force: bool) -> None:
@@ -138,10 +150,11 @@ def show(history: History, *, as_json: bool, force: bool) -> None:
         console().print(report.report(found))
 
 
-def _check_host(sweep: Sweep) -> None:
+def check_host(sweep: Sweep) -> None:
+    """Raises HwprofError where a sweep was begun on another machine."""
     if sweep.host != platform.node():
         raise HwprofError(
-            f"Sweep {sweep.name} was begun on {printable(sweep.host)}, and this is {platform.node()}.",
+            f"{sweep.name} was begun on {printable(sweep.host)}, and this is {platform.node()}.",
             remedy="Figures of two machines are not put together: resume it there, or begin another here.",
         )
 
@@ -169,5 +182,6 @@ def _limits(repeats: str, width: str) -> Limits:
     return Limits(least=least, most=most, width=float(share[1]) / 100)
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """What a person should know while it runs."""
     click.echo(line, err=True)

@@ -1,6 +1,7 @@
 """Drives a sweep: plans its points, repeats them in random rounds as ordinary runs, and reads what they came to."""
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -133,6 +134,12 @@ def drive(
             if entry.status == INTERRUPTED:
                 raise KeyboardInterrupt
     return True
+
+
+def reseeded(plan: launch.Plan, number: int) -> launch.Plan:
+    """The plan with the seed of its repeat `number`: the settings' own for the first, each later one higher by 1."""
+    spec = dataclasses.replace(plan.spec, seed=plan.spec.seed + number - 1)
+    return plan._replace(wish=plan.wish._replace(spec=spec))
 
 
 def run_repeat(plan: launch.Plan, runs_folder: Path, point: Point, number: int) -> Iterator[Entry]:

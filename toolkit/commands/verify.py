@@ -51,7 +51,7 @@ def command(models: tuple[str, ...], *, frameworks: str, settings: tuple[str, ..
     failures: Failures = []
     for spec in specs:
         try:
-            found += _verdicts(spec, asked, force=force)
+            found += of_model(spec, asked, force=force)
         except HwprofError as error:
             failures.append((spec.model, error))
     if as_json:
@@ -66,8 +66,8 @@ def _specs(models: Sequence[str], settings: Sequence[str]) -> list[RunSpec]:
     return [resolve(None, [*settings, f"model={model}"], profiles=verdicts.PROFILES) for model in asked]
 
 
-def _verdicts(spec: RunSpec, asked: Sequence[str], *, force: bool) -> list[Verdict]:
-    """Kept ones, and of the other frameworks those that probes give now."""
+def of_model(spec: RunSpec, asked: Sequence[str], *, force: bool) -> list[Verdict]:
+    """Verdicts of a model in these frameworks: kept ones, and of the others those that probes give now."""
     kept = {} if force else {name: verification.kept(verdicts.identity(spec, name)) for name in asked}
     found = {name: verdict for name, verdict in kept.items() if verdict}
     for verdict in found.values():

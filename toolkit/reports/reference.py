@@ -8,6 +8,7 @@ import msgspec
 from toolkit import schema
 from toolkit.analyses import runner
 from toolkit.analyses.comparison import Comparison
+from toolkit.analyses.study.results import StudyResult
 from toolkit.analyses.summary import Summary
 from toolkit.ingest import limits
 from toolkit.reports.doctor import Diagnosis
@@ -28,6 +29,7 @@ def pages() -> dict[str, str]:
         "findings.md": "\n".join(["# Findings", "", GENERATED, "", *findings_page(), ""]),
         "summary.schema.json": json.dumps(msgspec.json.schema(Summary), indent=1) + "\n",
         "comparison.schema.json": json.dumps(msgspec.json.schema(Comparison), indent=1) + "\n",
+        "study.schema.json": json.dumps(msgspec.json.schema(StudyResult), indent=1) + "\n",
         "doctor.schema.json": json.dumps(msgspec.json.schema(Diagnosis), indent=1) + "\n",
     }
 

@@ -18,6 +18,8 @@ TOO_FEW = "there are too few processes"
 UNITS: dict[str, Callable[[Any], str]] = {
     "ms": milliseconds,
     "us": microseconds,
+    "seconds": lambda ns: f"{ns / 1e9:,.3f}",
+    "whole": "{:,.0f}".format,
     "mib": mebibytes,
     "count": "{:,}".format,
     "share": percent,
@@ -172,7 +174,7 @@ class Told:
         value = self._at(path)
         text = UNKNOWN if value is None else UNITS[unit](value)
         exact = None if value is None else msgspec.json.encode(value).decode()
-        return Figure(text, exact, pointer(path), None if value is not None else why or "not told")
+        return Figure(text, exact, pointer(path), None if value is not None else printable(why or "not told"))
 
     def interval(self, unit: str, *path: str | int, why: str | None = None) -> Range | Figure:
         """The estimate and the interval at `path`; unknown where there is no estimate, because of `why`."""

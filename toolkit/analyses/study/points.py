@@ -1,0 +1,130 @@
+"""The points of a study at a scale: every experiment's matrix in each of its modes, and what the scale changed."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from toolkit.analyses.study.definition import FULL, Definition, Experiment, Scale, Settings, settings_of
+from toolkit.capture.matrix import Matrix, Point, combinations
+from toolkit.spec import FIELDS, shown
+
+# By which a study's points differ from one another beside their settings.
+EXPERIMENT, MODE = "experiment", "mode"
+DATASET, CIFAR10, SYNTHETIC = "dataset", "cifar10", "synthetic"
+# Where a run lies, and how long it may take, change no figure.
+PLACES = frozenset({"data_dir", "weights_dir", "timeout_s", "runtime"})
+
+
+class Scaled(Struct, frozen=True, kw_only=True):
+    """A setting, or an axis with its values, that is not as at scale full: `full` is what it is there."""
+
+    experiment: str
+    setting: str
+    full: str
+    here: str
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """What a study was asked for: scale, settings given beside it, and why the dataset was replaced, where it was.
+
+    `experiments` are those that were asked for; empty: all.
+    """
+
+    study: str
+    scale: Scale
+    overrides: dict[str, list[str]]
+    no_dataset: str | None
+    experiments: list[str] = []
+
+    @property
+    def given(self) -> Matrix:
+        """The settings given, and what stands in for the dataset."""
+        told = {name: tuple(values) for name, values in self.overrides.items()}
+        return told | ({DATASET: (SYNTHETIC,)} if self.no_dataset else {})
+
+
+def wants_dataset(found: Definition, overrides: Matrix, scale: Scale) -> bool:
+    """Whether any experiment would read CIFAR-10."""
+    matrices = (settings_of(found, each, scale)[0] | overrides for each in found.experiments)
+    return any(CIFAR10 in matrix.get(DATASET, ()) for matrix in matrices)
+
+
+def of_study(found: Definition, asked: Asked, *, profiles: Path) -> list[Point]:
+    """All points, numbered through; each says its experiment and mode beside the settings in which it differs."""
+    made = [point for each in found.experiments for point in _of_experiment(found, each, asked, profiles)]
+    return [dataclasses.replace(point, number=number) for number, point in enumerate(made, 1)]
+
+
+def _of_experiment(found: Definition, experiment: Experiment, asked: Asked, profiles: Path) -> Iterator[Point]:
+    if skipped(experiment, asked):
+        return
+    matrix, cases = settings_of(found, experiment, asked.scale)
+    for mode in asked.given.get(MODE, modes_of(experiment, asked.scale)):
+        own = matrix | asked.given | {MODE: (mode,)}
+        for case in _cases(cases, asked.given):
+            told = {EXPERIMENT: experiment.id, MODE: mode, **case}
+            combined = own | {name: (text,) for name, text in case.items()}
+            for point in combinations(combined, profiles=profiles):
+                yield dataclasses.replace(point, settings={**told, **point.settings})
+
+
+def modes_of(experiment: Experiment, scale: Scale) -> Sequence[str]:
+    """Those that an experiment runs in at a scale."""
+    own = experiment.scales.get(scale)
+    return own.modes if own and own.modes is not None else experiment.modes
+
+
+def _cases(cases: Sequence[Settings], given: Matrix) -> list[Settings]:
+    """Without the settings that were given, each once; one that changes nothing where there are none."""
+    left = [{name: text for name, text in case.items() if name not in given} for case in cases]
+    return [case for place, case in enumerate(left) if case not in left[:place]] or [{}]
+
+
+def skipped(experiment: Experiment, asked: Asked) -> str:
+    """Why an experiment is not run; empty where it is."""
+    if asked.experiments and experiment.id not in asked.experiments:
+        return f"only {', '.join(asked.experiments)} was asked for"
+    own = experiment.scales.get(asked.scale)
+    return own.skip if own else ""
+
+
+def scaled(found: Definition, asked: Asked) -> list[Scaled]:
+    """What is not as at scale full, by experiment."""
+    changes = []
+    for experiment in found.experiments:
+        if skipped(experiment, asked):
+            continue
+        full, full_cases = settings_of(found, experiment, FULL)
+        here, cases = settings_of(found, experiment, asked.scale)
+        here |= asked.given
+        for name in dict.fromkeys(name for name in (*full, *here) if name != MODE):
+            usual = _usual(name)
+            texts = [", ".join(matrix.get(name, (usual,))) for matrix in (full, here)]
+            if texts[0] != texts[1] and name not in PLACES:
+                changes.append(Scaled(experiment=experiment.id, setting=name, full=texts[0], here=texts[1]))
+        modes = [", ".join(each) for each in (experiment.modes, modes_of(experiment, asked.scale))]
+        if modes[0] != modes[1]:
+            changes.append(Scaled(experiment=experiment.id, setting=MODE, full=modes[0], here=modes[1]))
+        if full_cases != cases:
+            texts = ["; ".join(", ".join(f"{name}={text}" for name, text in case.items()) for case in each)
+                     for each in (full_cases, cases)]  # fmt: skip
+            changes.append(Scaled(experiment=experiment.id, setting="cases", full=texts[0], here=texts[1]))
+    return changes
+
+
+def _usual(name: str) -> str:
+    return shown(FIELDS[name].default) if name in FIELDS else ""
+
+
+def matches(point: Point, wanted: dict[str, str]) -> bool:
+    """Whether a point has these settings, its experiment's name and mode among them."""
+    return all(setting_of(point, name) == text for name, text in wanted.items())
+
+
+def setting_of(point: Point, name: str) -> str | None:
+    """A setting of a point as it is written; None where no run can be of it and it does not differ in it."""
+    if name in point.settings:
+        return point.settings[name]
+    return shown(getattr(point.spec, name)) if point.spec and name in FIELDS else None
