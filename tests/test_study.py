@@ -163,9 +163,7 @@ def test_several_pairs_come_to_one_verdict(tmp_path: Path) -> None:
             log.append(Entry(point=point.number, repeat=1, status="out_of_memory", reason="time pass: no room"))
     found = told(studying.read(sweep.folder, force=True))
     assert found.verdict == NOT_TESTABLE
-    assert found.why.startswith(
-        "of 2 pairs 2 not testable, such as: framework=torch: out of memory (time pass: no"
-    )
+    assert found.why.startswith("of 2 pairs 2 not testable, such as: framework=torch: out of memory (time pass: no")
     assert [pair.settings for pair in found.pairs] == [{"batch": "8"}, {"batch": "16"}]
 
 
