@@ -16,7 +16,7 @@ from toolkit.commands import cli
 REPO = Path(__file__).parents[1]
 HWPROF = Path(sys.executable).with_name("hwprof")
 # What these start writes to the terminal too, and signals are theirs: each is a process of its own, as for people.
-STARTING = {"doctor", "image", "overhead", "run", "sweep", "tensorboard", "verify"}
+STARTING = {"doctor", "image", "overhead", "run", "study", "sweep", "tensorboard", "verify"}
 # Whatever a shell does more than to split a line into words.
 SHELL_SIGNS = frozenset("|&;<>()$`\\*?[]#~=%\n")
 

@@ -5,12 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from rich.console import Console
 
+from tests.commands import hwprof, in_process
 from tests.report_runs import HOSTILE
 from tests.studies import STUDY, begun, ran, result
-from tests.test_cli import hwprof
 from tests.test_house import make
 from tests.test_report import Page, assert_shown, at
 from toolkit.analyses.study.claims import CONTRADICTED, NOT_SHOWN, NOT_TESTABLE, SHOWN, InMode
@@ -19,8 +18,7 @@ from toolkit.capture import launch
 from toolkit.capture.runtime import Wish
 from toolkit.capture.sweeps import COMPLETE, Entry, Log
 from toolkit.commands import studying, sweeping
-from toolkit.commands.cli import cli
-from toolkit.errors import BAD_INPUT, HwprofError
+from toolkit.errors import BAD_INPUT
 from toolkit.reports import study as report
 
 SHIPPED = "as-shipped"
@@ -35,12 +33,6 @@ def times(torch_ms: float, tf_ms: float, mode: str = SHIPPED) -> dict[tuple[str,
 def told(found: StudyResult, mode: str = SHIPPED, claim: int = 0) -> InMode:
     """A claim's verdict in a mode."""
     return next(each for each in found.claims[claim].modes if each.mode == mode)
-
-
-def said(*arguments: str | Path) -> str:
-    """What the command prints on standard output, its error raised."""
-    words = [str(each) for each in arguments]
-    return CliRunner().invoke(cli, words, catch_exceptions=False, standalone_mode=False).stdout
 
 
 def text_of(found: StudyResult) -> str:
@@ -257,29 +249,37 @@ def test_bad_input_is_one_clear_line(tmp_path: Path) -> None:
         (["devto_rakshath", "--set", f"data_dir={tmp_path}"], "holds neither test_batch.bin nor"),
         (["devto_rakshath", "--set", "framework=torch", "--set", "loop=fit"], "PyTorch has no loop 'fit'."),
     ):
-        with pytest.raises(HwprofError) as caught:
-            said("study", "--runs", tmp_path / "runs", *arguments)
-        assert caught.value.exit_code == BAD_INPUT
-        assert line in str(caught.value)
+        answer = in_process("study", "--runs", tmp_path / "runs", *arguments)
+        assert answer.returncode == BAD_INPUT
+        assert line in answer.stderr.splitlines()[-1]
         assert not (tmp_path / "runs").exists()
 
 
 def test_a_study_that_ran_is_reported_anew(tmp_path: Path) -> None:
     """By its folder, its name, or `show` and `report`; with the same figures."""
     sweep = ran(tmp_path, times(10, 5))
-    found = json.loads(said("study", sweep.folder, "--runs", tmp_path, "--json", "--force"))
+    found = json.loads(in_process("study", sweep.folder, "--runs", tmp_path, "--json", "--force").stdout)
     assert found == json.loads((sweep.folder / studying.RESULT).read_text())
-    assert json.loads(said("show", sweep.name, "--runs", tmp_path, "--json", "--force")) == found
-    assert "TensorFlow is faster" in said("show", sweep.name, "--runs", tmp_path, "--force")
+    assert json.loads(in_process("show", sweep.name, "--runs", tmp_path, "--json", "--force").stdout) == found
+    assert "TensorFlow is faster" in in_process("show", sweep.name, "--runs", tmp_path, "--force").stdout
     path = tmp_path / "page.html"
-    said("report", sweep.name, "--runs", tmp_path, "-o", path, "--force")
+    assert in_process("report", sweep.name, "--runs", tmp_path, "-o", path, "--force").returncode == 0
     assert path.read_text() == (sweep.folder / studying.PAGE).read_text()
-    assert sweep.name in said("list", "--runs", tmp_path)
+    assert sweep.name in in_process("list", "--runs", tmp_path).stdout
+
+
+def test_a_study_is_no_sweep_to_go_on_with(tmp_path: Path) -> None:
+    """Its processes have seeds of their own, which a sweep's have not: the line says what goes on with it."""
+    sweep = begun(tmp_path)
+    for name, line in ((sweep.name, f"hwprof study --resume {sweep.name} goes on"), ("last", "There are no sweeps")):
+        answer = in_process("sweep", "--resume", name, "--runs", tmp_path)
+        assert answer.returncode == BAD_INPUT
+        assert line in answer.stderr
 
 
 def test_the_list_names_every_study() -> None:
     """With what it is."""
-    shown = said("study", "--list")
+    shown = in_process("study", "--list").stdout
     assert all(name in shown for name in ("devto_rakshath", "slides_itai2376", "edhouse_2026"))
 
 

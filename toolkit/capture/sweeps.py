@@ -26,6 +26,8 @@ from toolkit.spec import RunSpec, from_json, known
 SCHEMA = 1
 FILE = "sweep.json"
 LOG = "points.jsonl"
+# What was asked of a study, which is a sweep of its own kind.
+STUDY = "asked.json"
 # What happens to a repeat beside the statuses of runs, and to a point that has none.
 BEGUN = "begun"
 UNSUPPORTED = "unsupported"
@@ -155,16 +157,21 @@ def folders(runs: Path) -> list[Path]:
     return sorted(path.parent for path in runs.glob(f"*/{FILE}"))
 
 
+def is_study(folder: Path) -> bool:
+    """Whether a sweep's folder is that of a study."""
+    return (folder / STUDY).exists()
+
+
 def folder_of(runs: Path, name: str) -> Path | None:
     """The sweep's folder given as a path or by its name; None where that is no sweep."""
     return next((place for place in (Path(name), runs / name) if (place / FILE).exists()), None)
 
 
 def find(runs: Path, name: str) -> Path:
-    """The sweep's folder given as a path, by its name, or as `last`. Raises HwprofError naming the nearest."""
+    """The sweep's folder given as a path, by its name, or as `last` but for studies; HwprofError naming the nearest."""
     if place := folder_of(runs, name):
         return place
-    found = folders(runs)
+    found = [folder for folder in folders(runs) if not is_study(folder)]
     if not found:
         raise HwprofError(
             f"There are no sweeps in {runs}.",

@@ -29,7 +29,7 @@ def command(run: str, runs_folder: Path, *, as_json: bool, force: bool) -> None:
       hwprof show RUN --json
     """
     if run != "last" and (found := sweeps.folder_of(runs_folder, run)):
-        if studying.is_study(found):
+        if sweeps.is_study(found):
             study.show(studying.read(found, force=force), as_json=as_json)
         else:
             sweep.show(History(sweeps.read(found)), as_json=as_json, force=force)

@@ -30,7 +30,7 @@ from toolkit.spec import known
 
 STUDIES = launch.ROOT / "profiles" / "studies"
 # Beside a sweep's own files, the definition as it was, and what was asked.
-TOML, ASKED, RESULT, PAGE = "study.toml", "asked.json", "study.json", "study.html"
+TOML, ASKED, RESULT, PAGE = "study.toml", sweeps.STUDY, "study.json", "study.html"
 CPU, CUDA = "cpu", "cuda"
 # A study's repeats end at their number: no interval has to be so narrow.
 ANY_WIDTH = 1.0
@@ -43,18 +43,13 @@ def path_of(name: str) -> Path:
     return STUDIES / f"{known(name, definition.names(STUDIES), 'study')}.toml"
 
 
-def is_study(folder: Path) -> bool:
-    """Whether a sweep's folder is that of a study."""
-    return (folder / ASKED).exists()
-
-
 def find(runs: Path, name: str) -> Path | None:
     """The folder of a study that ran: its path, its name, or `last`; None where there is none."""
-    found = [folder for folder in sweeps.folders(runs) if is_study(folder)]
+    found = [folder for folder in sweeps.folders(runs) if sweeps.is_study(folder)]
     if name == "last":
         return found[-1] if found else None
     folder = sweeps.folder_of(runs, name)
-    return folder if folder and is_study(folder) else None
+    return folder if folder and sweeps.is_study(folder) else None
 
 
 class Study(NamedTuple):
@@ -154,7 +149,7 @@ def write(folder: Path, result: StudyResult) -> None:
 
 def page_of(folder: Path, *, force: bool) -> str | None:
     """The page of a study as far as it has come; None where the folder is that of another sweep."""
-    return _page(read(folder, force=force)) if is_study(folder) else None
+    return _page(read(folder, force=force)) if sweeps.is_study(folder) else None
 
 
 def _page(result: StudyResult) -> str:

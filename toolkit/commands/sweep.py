@@ -75,7 +75,12 @@ def command(  # noqa: PLR0913 - one parameter an option
     if resume:
         if file or settings or dry_run or order_seed is not None:
             raise HwprofError("--resume goes on with what was asked then.", remedy="Leave the other settings out.")
-        sweep = sweeps.read(sweeps.find(runs_folder, resume))
+        folder = sweeps.find(runs_folder, resume)
+        if sweeps.is_study(folder):
+            raise HwprofError(
+                f"{folder.name} is a study.", remedy=f"hwprof study --resume {folder.name} goes on with it."
+            )
+        sweep = sweeps.read(folder)
         check_host(sweep)
         plans = None
     else:
