@@ -24,7 +24,7 @@ from toolkit.analyses.study.metrics import (
     without_validation,
 )
 from toolkit.errors import HwprofError
-from toolkit.own_spec import TIME
+from toolkit.own_spec import TIME, OwnSpec
 from toolkit.spec import FRAMEWORKS_SPELT
 
 # NVML's utilisation is a mean over 1/6 to 1 s, by the part (nvmlUtilization_t's own documentation).
@@ -173,9 +173,10 @@ def loss(a: Side, b: Side) -> Mechanism | None:
     mean = _both("loss, mean over samples", "number", sides, CLAIMED["loss"].of)
     steps = _both("steps in an epoch", "count", sides, steps_an_epoch)
     added = _both("the same, added up over the steps", "number", sides, loss_sum)
-    if mean.a is None or mean.b is None or added.b is None or added.a is None:
+    spec = a[0].spec
+    if mean.a is None or mean.b is None or added.b is None or added.a is None or isinstance(spec, OwnSpec):
         return None
-    classes = a[0].spec.classes
+    classes = spec.classes
     start = math.log(classes)
     says = (
         f"Told alike, the losses are {mean.a:.3f} and {mean.b:.3f}; a's sum beside b's mean would be "
