@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from types import FunctionType
 from typing import Any
 
-from toolkit.capture import containers, cuda, doctor, engines, image_build, launch
+from toolkit.capture import containers, cuda, doctor, engines, image_build, runs
 
 # Where a check shows another's error, its remedy is that one's.
-PASSED_ON = (engines.remedy, image_build.builder, containers.gpu_options, cuda.mismatch, launch._unwritable)
+PASSED_ON = (engines.remedy, image_build.builder, containers.gpu_options, cuda.mismatch)
+# What the folder of runs is told by is a name of its own.
+NAMED = {"toolkit.capture.runs.GIVE_ANOTHER": [runs.GIVE_ANOTHER]}
 ADVISED = 2
 ADVISING = frozenset({"warning", "problem"})
 
@@ -18,7 +20,8 @@ def remedies() -> dict[str, list[str]]:
     """By the module or function that says it: each remedy as the texts between the values that stand in it."""
     modules = {inspect.getmodule(said): None for said in (*doctor.CHECKS.values(), doctor.examine)}
     found = {module.__name__: [*_of(inspect.getsource(module), whole=False)] for module in modules if module}
-    return found | {_name(function): [*_of(inspect.getsource(function), whole=True)] for function in PASSED_ON}
+    passed_on = {_name(function): [*_of(inspect.getsource(function), whole=True)] for function in PASSED_ON}
+    return found | passed_on | NAMED
 
 
 def _name(function: Any) -> str:

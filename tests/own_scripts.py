@@ -35,9 +35,9 @@ def start(framework: str, script: str | Path, folder: Path) -> "subprocess.Popen
     return popen([python(framework), path], folder)
 
 
-def popen(command: list[str | Path], folder: Path) -> "subprocess.Popen[str]":
-    """The command in `folder`, with hwprof where its Python finds it."""
-    environment = os.environ | THREADS | {"PYTHONPATH": str(REPO), "PYTHONDONTWRITEBYTECODE": "1"}
+def popen(command: list[str | Path], folder: Path, *, path: str = str(REPO)) -> "subprocess.Popen[str]":
+    """The command in `folder`, with hwprof where its Python finds it: on `path`, unless it is installed."""
+    environment = os.environ | THREADS | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
     # what conftest.py says of pytest's own warnings is none of the script's
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

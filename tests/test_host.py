@@ -189,7 +189,10 @@ def test_py_spy_without_permission_is_said_and_all_else_is_read(tmp_path: Path) 
         process.stdout.readline()
         process.stdin.write(f"{pid}\n")
         process.stdin.flush()
-        while not any(metric == "rss" for metric, _, _ in readings(tmp_path / "samplers.jsonl")):
+        said = tmp_path / "pyspy.log"
+        seen = tmp_path / "samplers.jsonl"
+        # All of it: what ends in mid-sentence when the sampler is told to stop has given no cause.
+        while not any(metric == "rss" for metric, _, _ in readings(seen)) or "os error" not in said.read_text():
             select.select([], [], [], 0.05)
         process.stdin.close()
     lines = [json.loads(line) for line in (tmp_path / "samplers.jsonl").read_text().splitlines()]

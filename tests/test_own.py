@@ -4,7 +4,9 @@ import json
 import re
 import shutil
 import signal
+import subprocess
 import time
+import venv
 from pathlib import Path
 from typing import Any
 
@@ -269,6 +271,31 @@ def test_the_report_is_made_by_the_same_python_where_that_can(tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("jax rings · train · own loop")
     assert summary_of(done.run).trusted
+
+
+def test_installed_the_toolkit_makes_the_report_where_its_libraries_are(tmp_path: Path) -> None:
+    """Beside a framework: without its libraries a line says where the report is made; with them there is one."""
+    venv.create(tmp_path / "venv", with_pip=True)
+    installed = tmp_path / "venv" / "bin" / "python"
+    (site,) = (tmp_path / "venv" / "lib").glob("python3*/site-packages")
+    pip = [installed, "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, "--no-deps", REPO], check=True, cwd=tmp_path)
+    subprocess.run([*pip, "psutil", "nvidia-ml-py", "py-spy"], check=True, cwd=tmp_path)
+
+    def beside(*environments: Path) -> Done:
+        folders = [next((each / "lib").glob("python3*/site-packages")) for each in environments]
+        (site / "beside.pth").write_text("\n".join(map(str, folders)))
+        shutil.rmtree(tmp_path / "runs", ignore_errors=True)
+        return finish(popen([installed, EXAMPLES / "torch_loop.py"], tmp_path, path=""), tmp_path)
+
+    framework = python("torch").parents[1]
+    bare = beside(framework)
+    assert bare.returncode == 0, bare.stderr
+    assert "Its report is made where hwprof is installed whole" in bare.stderr
+    whole = beside(framework, ROOT / ".venv" / "toolkit")
+    assert whole.returncode == 0, whole.stderr
+    assert whole.stdout.startswith("torch rings · train · own loop")
+    assert summary_of(whole.run).trusted
 
 
 def test_an_exception_keeps_what_was_recorded(tmp_path: Path) -> None:

@@ -302,10 +302,15 @@ def test_a_log_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None
 
 def test_a_run_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """A damaged table or JSON file ends in one line with the run's folder."""
-    for name, content in (("marks.parquet", "no table"), ("spec.json", "{"), ("summary.json", '{"trusted": 3}')):
+    unread = r"run-a cannot be read: .* name the runs to show"
+    for name, content, told in (
+        ("marks.parquet", "no table", unread),
+        ("spec.json", "{", r"run-a/spec\.json is damaged, or of another version of hwprof\."),
+        ("summary.json", '{"trusted": 3}', unread),
+    ):
         run = make_run(tmp_path / name)
         (run / name).write_text(content)
-        with pytest.raises(HwprofError, match=r"run-a cannot be read: .* name the runs to show"):
+        with pytest.raises(HwprofError, match=told):
             build_logdir([run], tmp_path / "logs")
 
 

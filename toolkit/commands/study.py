@@ -57,9 +57,10 @@ def command(  # noqa: PLR0913 - one parameter an option
     stands in the study's folder, too: study.json, and study.html, which opens offline.
 
     \b
-    hwprof study devto_rakshath
-    hwprof study asu_patel_dl_frameworks --scale short --max-minutes 20 --set device=cpu
-    hwprof study --resume last
+    Examples:
+      hwprof study devto_rakshath
+      hwprof study asu_patel_dl_frameworks --scale short --max-minutes 20 --set device=cpu
+      hwprof study --resume last
     """
     if listed:
         console().print(report.listed({each: definition.read(studying.path_of(each)) for each in _names()}))
