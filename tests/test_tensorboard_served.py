@@ -282,13 +282,20 @@ def test_the_pytorch_plugin_shows_a_gpu_s_kernels(tmp_path: Path) -> None:
 @pytest.mark.e2e
 @needs_browser
 def test_a_browser_shows_every_tab(board: Board, recorded: Recorded) -> None:
-    """Scalars, text, the PyTorch plugin with its run and XProf with its summary come up in a real browser."""
+    """Scalars, text, the PyTorch plugin with its run, and XProf with TensorFlow's and JAX's come up in a browser."""
     board.torch_runs()
     with browser() as driver:
         shows(driver, f"{board.url}/#scalars", "step_time_ms", frame=False)
         shows(driver, f"{board.url}/#text", "What was run", frame=False)
         shows(driver, f"{board.url}/#pytorch_profiler", recorded.torch, frame=True)
         shows(driver, f"{board.url}/#profile", "Performance Summary", frame=True)
+        for name in (recorded.tf, recorded.jax):
+            session = board.session(name)
+            asked = {"run": session, "tag": "overview_page"}
+            # the page that the tab frames, which takes the run from its address
+            page = f"{board.url}/data/plugin/profile/index.html?{urllib.parse.urlencode(asked)}"
+            shows(driver, page, "Performance Summary", frame=False)
+            assert session in driver.find_element(By.TAG_NAME, "body").text
 
 
 def shows(driver: WebDriver, url: str, words: str, *, frame: bool) -> None:
