@@ -125,10 +125,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """In CI an end-to-end test that was skipped has failed: nobody reads the reason there. One that needs a GPU may."""
+    """In CI an end-to-end test that was skipped has failed: nobody reads the reason. One may lack a GPU or traces."""
     report = yield
     report.user_properties.append((TOOK, processor_s() - item.stash[BEGAN]))
-    must_run = item.get_closest_marker("e2e") and not item.get_closest_marker("gpu")
+    may_lack = item.get_closest_marker("gpu") or item.get_closest_marker("traces")
+    must_run = item.get_closest_marker("e2e") and not may_lack
     if os.environ.get("CI") == "true" and must_run and report.skipped:
         report.outcome = "failed"
         report.longrepr = f"Skipped in CI, where every end-to-end test must run: {report.longrepr}"

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,13 +39,31 @@ def made_run(  # noqa: PLR0913 - by keyword, each a thing that comparisons tell 
     (folder / "run.json").write_text(json.dumps({"status": status, "reason": None, "exit_code": 0}))
     (folder / "raw" / "launch.json").write_text(json.dumps({"device": "cpu", "gpus": [], "gpus_used": []}))
     (folder / "raw" / "time" / "facts.json").write_text(json.dumps(FACTS | (facts or {})))
+    steps = tuple(np.ravel(steps_ms).tolist())
+    for name, content in _stored(steps, resident_mib, tuple((kernels or {}).items())).items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@cache
+def _stored(steps_ms: tuple[float, ...], resident_mib: float, kernels: tuple[tuple[str, int], ...]) -> dict[str, bytes]:
+    """The files of a store, and its summary, by name: runs that differ in settings alone have the same."""
     sample = {"pass_name": "time", "source": "host", "metric": "rss", "unit": "B", "value": resident_mib * 2**20}
     tables: dict[str, list[dict[str, Any]]] = {"marks": marks(steps_ms), "counters": [sample | {"ts_ns": 5}]}
     if kernels:
-        tables |= {"traces": [TRACE], "slices": slices(kernels)}
-    with store(folder, **tables) as connection:
-        (folder / "summary.json").write_text(encode(_summary(connection, of_trace=bool(kernels))))
-    return folder
+        tables |= {"traces": [TRACE], "slices": slices(dict(kernels))}
+    return files_of(tables, lambda connection: _summary(connection, of_trace=bool(kernels)))
+
+
+def files_of(
+    tables: dict[str, list[dict[str, Any]]], summed: Callable[[duckdb.DuckDBPyConnection], Summary]
+) -> dict[str, bytes]:
+    """What a run folder has of a store of these tables and of its summary: files by name."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with store(folder, **tables) as connection:
+            (folder / "summary.json").write_text(encode(summed(connection)))
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def _summary(connection: duckdb.DuckDBPyConnection, *, of_trace: bool) -> Summary:

@@ -1,13 +1,12 @@
 """A run with everything that a report draws, and names in it that would do harm wherever one was taken for markup."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.made_runs import MS, TRACE, made_run, marks, slices
-from tests.test_analyses import store
+from tests.made_runs import MS, TRACE, files_of, made_run, marks, slices
 from toolkit.analyses.summary import summarise
-from toolkit.reports.summary_json import encode
 
 HOSTILE = (
     "</script><script>window.harmed=1</script><img src=x onerror=window.harmed=1>"
@@ -24,9 +23,14 @@ def whole_run(folder: Path, *, status: str = "complete", readings: int = 60) -> 
     (folder / "raw" / "time" / "facts.json").write_text(json.dumps(facts))
     reason = HOSTILE if status != "complete" else None
     (folder / "run.json").write_text(json.dumps({"status": status, "reason": reason, "exit_code": 0}))
-    with store(folder, **_tables(readings)) as connection:
-        (folder / "summary.json").write_text(encode(summarise(connection, batch=8)))
+    for name, content in _stored(readings).items():
+        (folder / name).write_bytes(content)
     return folder
+
+
+@cache
+def _stored(readings: int) -> dict[str, bytes]:
+    return files_of(_tables(readings), lambda connection: summarise(connection, batch=8))
 
 
 def _tables(readings: int) -> dict[str, list[dict[str, Any]]]:

@@ -86,6 +86,8 @@ def test_a_corrupt_trace_is_one_clear_line(tmp_path: Path, name: str) -> None:
     assert list((tmp_path / "hwprof" / "stores").glob("*")) == []
 
 
+@pytest.mark.e2e
+@pytest.mark.traces
 @needs_traces
 @pytest.mark.parametrize("columns", [80, 120])
 @pytest.mark.parametrize("file", SHOWN)

@@ -103,6 +103,7 @@ def test_hostile_file_names_are_data(cache: Path, tmp_path: Path, name: str) -> 
         assert "[bold]'; --" in report.stdout
 
 
+@pytest.mark.e2e
 def test_a_file_that_may_not_be_read_says_so(cache: Path, tmp_path: Path) -> None:
     """Given by name or found in a folder, it is named with the system's reason, and the others are analysed."""
     if os.geteuid() == 0 and not Path("/usr/bin/setpriv").exists():
@@ -190,6 +191,7 @@ def large(folder: Path, kernels: int) -> Path:
     return path
 
 
+@pytest.mark.e2e
 def test_an_interrupt_leaves_nothing_and_says_so_in_one_line(tmp_path: Path) -> None:
     """Ctrl-C while a trace is read: exit code 130, one line, and no part of a store."""
     path, cache = large(tmp_path, 200_000), tmp_path / "cache"
@@ -226,6 +228,7 @@ def on_terminal(command: list[Any], environment: dict[str, str], *, out: int | N
 IMPATIENT = "from toolkit.commands import cli, progress; progress.PATIENCE_S = 0; cli.main()"
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("files", [1, 2])
 def test_long_work_shows_its_progress_on_a_terminal_only(files: int, tmp_path: Path) -> None:
     """Bytes read of all and the time left, of each file and of all, on stderr; nothing of it beside piped --json."""

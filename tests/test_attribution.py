@@ -178,6 +178,7 @@ LAUNCH = st.builds(
 
 
 @given(host=st.lists(HOST | LAUNCH, max_size=20), work=st.lists(DEVICE_WORK, min_size=1, max_size=8))
+@pytest.mark.e2e
 def test_every_kernel_is_attributed_exactly_once(
     tmp_path_factory: pytest.TempPathFactory, host: list[Row], work: list[Row]
 ) -> None:
@@ -193,6 +194,7 @@ def test_every_kernel_is_attributed_exactly_once(
 INTERVAL = st.tuples(st.integers(0, 40), st.integers(0, 25))
 
 
+@pytest.mark.e2e
 @given(
     operators=st.lists(INTERVAL, max_size=12), moments=st.lists(st.integers(0, 70), min_size=1, max_size=6, unique=True)
 )

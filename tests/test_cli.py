@@ -201,6 +201,7 @@ COMMANDS_ON_RUNS = (
 
 
 @pytest.mark.parametrize("words", COMMANDS_ON_RUNS, ids=lambda words: str(words[0]))
+@pytest.mark.e2e
 def test_reports_are_as_wide_as_the_terminal_and_coloured_as_it_wants(words: list[str], last: Path) -> None:
     """Within 60 columns; with NO_COLOR set no colour, which is there without; none in a pipe."""
     if not (last / "b-run").exists():

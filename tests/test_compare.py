@@ -243,6 +243,7 @@ def test_names_are_data_in_markdown(tmp_path: Path) -> None:
     assert "| step_time, ms | 10.00 | 10.00 | 1.000 | – | not testable |" in rows
 
 
+@pytest.mark.e2e
 def test_the_gate_s_exit_code_is_the_process_s(tmp_path: Path) -> None:
     """0 where nothing is shown, 1 where a condition failed, both with the report; 2 where it cannot be tested."""
     draw = np.random.default_rng(0)
@@ -329,6 +330,7 @@ def test_a_metric_is_null_where_a_run_does_not_tell_it(metric: str, tmp_path: Pa
     assert METRICS[metric].of(process._replace(summary=bare, durations=[])) is None
 
 
+@pytest.mark.e2e
 def test_recorded_runs_are_compared(tmp_path: Path) -> None:
     """Real runs of two frameworks, by force: every part table sums, and one process each shows nothing."""
     names = [folder.name for folder in recorded.unpack(tmp_path)]

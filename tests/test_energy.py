@@ -82,6 +82,7 @@ def of_epochs(connection: duckdb.DuckDBPyConnection) -> list[Energy]:
 
 
 @pytest.mark.parametrize("load", LOADS.values(), ids=LOADS)
+@pytest.mark.e2e
 @pytest.mark.parametrize("gpu", GPUS)
 def test_energy_lies_within_the_bound_that_is_told(gpu: str, load: Load, driver: Path, tmp_path: Path) -> None:
     """Counter and integral of every window that has a figure hold the true energy, and the longest has both of them."""
@@ -100,6 +101,7 @@ def test_energy_lies_within_the_bound_that_is_told(gpu: str, load: Load, driver:
     assert found[-1].integral_mj is None
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("load", [LOADS["burst"], burst(90, 650, 100, 1000), square(100, 600, 1000)])
 def test_a_naive_sum_once_a_second_misses_it(load: Load, driver: Path, tmp_path: Path) -> None:
     """One reading a second times a second lies outside of the bound within which the counter's figure lies."""
@@ -119,6 +121,7 @@ def test_a_naive_sum_once_a_second_misses_it(load: Load, driver: Path, tmp_path:
     assert abs(one.integral_mj - true) <= one.integral_bound_mj
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(("step_ms", "told"), [(100, False), (300, False), (317, True), (37, True)])
 def test_a_sensor_in_step_with_the_training_tells_nothing(
     step_ms: int, told: bool, driver: Path, tmp_path: Path  # noqa: FBT001 - a parameter

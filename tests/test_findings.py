@@ -50,6 +50,8 @@ def of_run(folder: Path, **tables: Sequence[dict[str, Any]]) -> list[Finding]:
         return summarise(connection).findings
 
 
+@pytest.mark.e2e
+@pytest.mark.traces
 @pytest.mark.parametrize("file", TRUE_OF)
 def test_a_real_trace_shows_what_is_true_of_it(file: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Findings of traces that others took, by rank; each with its figure, its evidence and its remedy."""

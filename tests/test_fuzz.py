@@ -40,6 +40,7 @@ def seeds_of(name: str) -> list[bytes]:
 
 
 @given(name=st.sampled_from(IMPORTERS), random=st.randoms(use_true_random=True))
+@pytest.mark.e2e
 def test_changes_that_keep_the_form_are_answered(
     name: str, random: Random, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

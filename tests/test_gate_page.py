@@ -19,6 +19,8 @@ from toolkit.analyses.gate import fails, parse
 from toolkit.analyses.processes import METRICS
 from toolkit.analyses.statistics import ratio_interval
 
+pytestmark = pytest.mark.e2e
+
 PAGE = REPO / "docs" / "gate.md"
 COMPARE = "hwprof compare"
 # So many that a share of one in two is three per cent off by chance in one of ten thousand.

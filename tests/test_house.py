@@ -51,6 +51,9 @@ def test_skipped(): pytest.skip("no time")
 @pytest.mark.e2e
 @pytest.mark.gpu
 def test_on_a_gpu(): pytest.skip("no GPU")
+@pytest.mark.e2e
+@pytest.mark.traces
+def test_of_traces(): pytest.skip("no traces")
 
 @pytest.mark.e2e
 def test_end_to_end(): pytest.skip("no framework")
@@ -202,6 +205,7 @@ def lint_imports(folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.e2e
 def test_a_planted_violation_breaks_its_contract(tmp_path: Path) -> None:
     """Each contract on imports holds for the code as it is, and breaks where an import against it is planted."""
     shutil.copytree(ROOT / "toolkit", tmp_path / "toolkit", ignore=shutil.ignore_patterns("__pycache__"))
@@ -223,29 +227,32 @@ def spread(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("spread")
     shutil.copy(ROOT / "tests" / "conftest.py", folder)
     (folder / "test_it.py").write_text(SPREAD)
-    (folder / "pytest.ini").write_text("[pytest]\nquick_s = 0.9\nmarkers =\n e2e\n gpu\n")
+    (folder / "pytest.ini").write_text("[pytest]\nquick_s = 0.9\nmarkers =\n e2e\n gpu\n traces\n")
     command = [sys.executable, "-m", "pytest", "-ra", "-n", "2"]
     environment = os.environ | {"CI": "true"}
     return subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True).stdout
 
 
+@pytest.mark.e2e
 def test_a_skipped_end_to_end_test_fails_in_ci(spread: str) -> None:
-    """With CI=true a skip of an end-to-end test is a failure, unless it needs a GPU; other skips stay skips."""
+    """With CI=true a skip of an end-to-end test is a failure, unless it lacks a GPU or traces; others stay."""
     assert "FAILED test_it.py::test_end_to_end - " in spread
     assert "no framework" in spread
-    assert set(re.findall(r"SKIPPED \[1\] test_it.py:\d+: (.*)", spread)) == {"no time", "no GPU"}
+    assert set(re.findall(r"SKIPPED \[1\] test_it.py:\d+: (.*)", spread)) == {"no time", "no GPU", "no traces"}
 
 
+@pytest.mark.e2e
 def test_what_a_fixture_makes_for_a_file_is_made_once(spread: str) -> None:
     """However many processes there are: its tests run in one; one that fails is named as pytest is called again."""
     assert re.findall(r"FAILED (test_it.py::test_shares\S*)", spread) == ["test_it.py::test_shares[3]"]
 
 
+@pytest.mark.e2e
 def test_a_quick_test_that_is_slow_is_named(spread: str) -> None:
     """By what it takes of the processor; pytest's own line comes last."""
     named = spread.partition("and not marked e2e")[2].splitlines()[1]
     assert named.endswith(" s test_it.py::test_slow")
-    assert re.fullmatch("=+ 2 failed, 4 passed, 2 skipped in .* =+", spread.splitlines()[-1])
+    assert re.fullmatch("=+ 2 failed, 4 passed, 3 skipped in .* =+", spread.splitlines()[-1])
 
 
 def test_commit_hooks_need_no_other_repository() -> None:

@@ -52,6 +52,7 @@ def test_the_same_content_is_analysed_once(tmp_path: Path, monkeypatch: pytest.M
     assert answer(moved, traces[1])["traces"][0] == first["traces"][0] | {"path": str(moved)}
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("change", ["damaged", "cut", "gone"])
 def test_what_is_kept_and_damaged_is_made_anew(tmp_path: Path, change: str) -> None:
     """The answer is the same, and there is one again."""

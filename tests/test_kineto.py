@@ -104,6 +104,7 @@ FORMS = {
 
 @pytest.mark.parametrize("block_bytes", [1, 7, 61, 1 << 20])
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gzip"])
+@pytest.mark.e2e
 @pytest.mark.parametrize("form", FORMS)
 def test_the_form_of_the_json_does_not_matter(
     *, form: str, compressed: bool, block_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

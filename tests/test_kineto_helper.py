@@ -68,6 +68,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_two_processes_write_the_same_bytes(
     document: str, helpers: list[Helper], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -117,6 +117,7 @@ EDITS = st.lists(
 
 @settings(max_examples=300)
 @given(seed=st.sampled_from(SEEDS), edits=EDITS, packed=st.sampled_from(["no", "before", "after"]))
+@pytest.mark.e2e
 def test_no_damage_makes_anything_but_an_error(
     seed: bytes, edits: list[tuple[int, int, bytes]], packed: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -248,6 +248,7 @@ SIZES = st.lists(st.tuples(st.integers(0, 5_000), st.integers(-50, 50)), min_siz
 
 
 @given(changes=SIZES)
+@pytest.mark.e2e
 def test_thinning_keeps_every_extreme_and_is_bounded(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int]]
 ) -> None:

@@ -211,6 +211,7 @@ TEXTS = st.sampled_from([b"null", b"-1", b"1e9", b"NaN", b"[", b"}", b'"', b",",
 
 @settings(max_examples=300)
 @given(document=st.sampled_from([EVENTS, {"traceEvents": EVENTS}, DOCUMENT]), edits=EDITS, text=TEXTS, packed=...)
+@pytest.mark.e2e
 def test_no_damage_makes_anything_but_an_error(
     *,
     document: Any,

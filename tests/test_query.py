@@ -68,6 +68,7 @@ def test_a_long_answer_says_how_much_is_shown(traces: list[Path]) -> None:
     assert ask(traces[0], many, "--csv").stdout.count("\n") >= 1001
 
 
+@pytest.mark.e2e
 def test_every_analysis_is_a_table(traces: list[Path]) -> None:
     """Under its own name, with the columns that docs/analyses.md tells, and the run before them."""
     for name in query.analyses():

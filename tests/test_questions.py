@@ -38,6 +38,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.e2e
+@pytest.mark.traces
 @pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: question.asked)
 def test_a_question_of_the_page_has_the_answer_that_it_shows(place: Path, question: Question) -> None:
     """To the character, in a terminal of 100 columns."""

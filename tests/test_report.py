@@ -161,12 +161,14 @@ def test_a_long_run_is_thinned_and_says_so(tmp_path: Path) -> None:
     assert all(one.end_ns == other.start_ns for one, other in pairwise(parts))
 
 
+@pytest.mark.e2e
 def test_a_thinned_page_says_what_it_draws(tmp_path: Path) -> None:
     """Beside the chart, with both numbers."""
     report(whole_run(tmp_path / "run", readings=2_000), "-o", tmp_path / "report.html")
     assert re.search(r"drawn: \d{3} of 2,000 readings of GPU 0 power", Page(tmp_path / "report.html").words)
 
 
+@pytest.mark.e2e
 def test_how_a_run_failed_comes_first(tmp_path: Path) -> None:
     """A run that did not end well says so, with its reason as data, before anything else."""
     report(whole_run(tmp_path / "run", status="failed"), "-o", tmp_path / "report.html")
@@ -191,6 +193,7 @@ def test_the_command_says_where_it_is(run: Path, tmp_path: Path) -> None:
     assert re.fullmatch(rf"Written: {tmp_path}/report.html \(\d\.\d MB\)\n", done.stderr)
 
 
+@pytest.mark.e2e
 def test_recorded_runs_are_reported(tmp_path: Path) -> None:
     """Of every framework, with all figures as summary.json has them."""
     folders = recorded.unpack(tmp_path)
@@ -203,6 +206,7 @@ def test_recorded_runs_are_reported(tmp_path: Path) -> None:
             assert_shown(figure, at(summary, str(figure["data-of"])))
 
 
+@pytest.mark.e2e
 def test_several_runs_are_compared_differences_first(tmp_path: Path) -> None:
     """Every figure is that of `hwprof compare --json`; what is shown to differ comes before what is not."""
     for place in range(3):

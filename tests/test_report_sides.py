@@ -22,6 +22,8 @@ from toolkit.reports.html import crossover, page, side_timelines
 from toolkit.reports.html import sweep as html
 from toolkit.reports.html.content import Chart
 
+pytestmark = pytest.mark.e2e
+
 ALL_SHOWN = Withheld(frozenset(), None)
 
 

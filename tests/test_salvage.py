@@ -102,6 +102,7 @@ def test_a_gzip_that_is_cut_off_says_how_much_of_it_could_be_read(tmp_path: Path
     assert "bytes once inflated" in message
 
 
+@pytest.mark.e2e
 def test_a_gzip_that_is_damaged_within_keeps_what_comes_before(tmp_path: Path) -> None:
     """Of compressed data, what was inflated before the damage is kept but for a few kilobytes."""
     packed = bytearray(gzip.compress(kineto(50_000), mtime=0))
@@ -142,6 +143,7 @@ def test_damage_behind_the_events_keeps_them_all(tmp_path: Path) -> None:
 
 
 @given(cut=st.integers(1, 3_000))
+@pytest.mark.e2e
 def test_a_cut_keeps_a_beginning_and_never_more(cut: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Wherever a trace is cut, what is kept are its first events, each whole and unchanged; or it is refused."""
     whole = kineto(20)
@@ -205,6 +207,7 @@ def test_snapshots_keep_their_whole_records(tmp_path: Path) -> None:
 
 
 @given(cut=st.integers(1, 2_000), protocol=st.sampled_from([2, 4]))
+@pytest.mark.e2e
 def test_a_cut_snapshot_keeps_a_beginning_or_nothing(
     cut: int, protocol: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

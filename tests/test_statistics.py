@@ -31,6 +31,7 @@ def draw() -> np.random.Generator:
     return np.random.default_rng(20)
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("noise", NOISES)
 @pytest.mark.parametrize("processes", [3, 4, 5, 6, 10, 20])
 def test_intervals_cover_as_often_as_they_say(draw: np.random.Generator, noise: Noise, processes: int) -> None:
@@ -49,6 +50,7 @@ def test_intervals_cover_as_often_as_they_say(draw: np.random.Generator, noise: 
     assert level - 0.02 <= covered <= level + (0.035 if processes == 3 else 0.02)
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("noise", NOISES)
 @pytest.mark.parametrize("processes", [3, 5, 10])
 def test_a_difference_of_nothing_is_seldom_claimed(draw: np.random.Generator, noise: Noise, processes: int) -> None:

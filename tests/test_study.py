@@ -198,6 +198,7 @@ def test_what_was_scaled_stands_beside_every_figure(tmp_path: Path) -> None:
     assert ours.figure.estimate == pytest.approx(10e6, rel=0.003)
 
 
+@pytest.mark.e2e
 def test_every_figure_of_the_page_is_one_of_study_json(tmp_path: Path) -> None:
     """Exactly, where it says it stands; sections come in their order, and what is unknown says why."""
     sweep = ran(tmp_path, times(10, 5) | times(10, 5, MATCHED))
@@ -255,6 +256,7 @@ def test_bad_input_is_one_clear_line(tmp_path: Path) -> None:
         assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.e2e
 def test_a_study_that_ran_is_reported_anew(tmp_path: Path) -> None:
     """By its folder, its name, or `show` and `report`; with the same figures."""
     sweep = ran(tmp_path, times(10, 5))

@@ -133,6 +133,7 @@ def test_scalars_stand_at_their_epoch_step_and_time(tmp_path: Path) -> None:
     assert [point.wall_time for point in shown["step_time_ms"]] == [1_800_000_000.1, 1_800_000_000.2]
 
 
+@pytest.mark.e2e
 def test_a_run_is_a_session_of_its_settings(tmp_path: Path) -> None:
     """The settings that a sweep varies, by which repeats are one group, read by TensorBoard's own reader."""
     names = {path.name: path for path in recorded.unpack(tmp_path / "runs")}
@@ -342,6 +343,7 @@ def test_without_runs_it_says_how_to_make_one(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.e2e
 def test_runs_are_chosen_by_name(tmp_path: Path) -> None:
     """All runs without a name, those named otherwise; an unknown name is told with the nearest."""
     for name in ("run-a", "run-b"):
@@ -356,6 +358,7 @@ def test_runs_are_chosen_by_name(tmp_path: Path) -> None:
     assert "Unknown run 'run-c'" in unknown.stderr
 
 
+@pytest.mark.e2e
 def test_a_taken_port_is_named_with_the_remedy(tmp_path: Path) -> None:
     """One line with the port and --port, exit code 2, before anything is started."""
     make_run(tmp_path)
@@ -369,6 +372,7 @@ def test_a_taken_port_is_named_with_the_remedy(tmp_path: Path) -> None:
     assert "--port N" in answer.stderr
 
 
+@pytest.mark.e2e
 def test_a_tensorboard_that_cannot_start_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its last words and its log are named, and the exit code says that it failed."""
     make_run(tmp_path)

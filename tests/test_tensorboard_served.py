@@ -259,6 +259,8 @@ def test_ending_it_leaves_no_process_and_no_file(
         again.bind(("127.0.0.1", started.port))
 
 
+@pytest.mark.e2e
+@pytest.mark.traces
 @pytest.mark.skipif(not GPU_TRACE.exists(), reason=f"../shared/traces/kineto/{GPU_TRACE.name} is not there")
 def test_the_pytorch_plugin_shows_a_gpu_s_kernels(tmp_path: Path) -> None:
     """Kernel views, which run on pandas, serve the kernels of a trace that was recorded on a V100."""

@@ -289,6 +289,7 @@ EDITS = st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 4), st.binary(ma
 
 @settings(max_examples=300)
 @given(protocol=st.sampled_from([2, 4]), edits=EDITS)
+@pytest.mark.e2e
 def test_no_damage_makes_anything_but_an_error(
     protocol: int, edits: list[tuple[int, int, bytes]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

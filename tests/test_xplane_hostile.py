@@ -60,6 +60,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @settings(max_examples=200)
+@pytest.mark.e2e
 @given(st.data())
 def test_damage_gives_an_error_of_ours_or_a_store(data: st.DataObject) -> None:
     """Flipped bytes and cuts anywhere: HwprofError or a store whose times fit, never another exception."""
