@@ -38,12 +38,12 @@ TIMES = re.compile(rb'"ts": (\d+)')
 HWPROF_RUN = """
 import sys, tempfile
 from pathlib import Path
-from toolkit.analyses.device_time import device_time
 from toolkit.ingest.formats import importer_of
 from toolkit.ingest.store import StoreWriter, connect
 with tempfile.TemporaryDirectory() as folder:
     with StoreWriter(Path(folder)) as store:
         importer_of(Path(sys.argv[1])).read(Path(sys.argv[1]), trace=0, pass_name=None, store=store)
+    from toolkit.analyses.device_time import device_time
     with connect(Path(folder)) as connection:
         print(*((time.device, time.kernels, time.kernel_sum_ns) for time in device_time(connection)))
 """

@@ -14,6 +14,7 @@ from msgspec import Raw
 
 from tests.kineto_traces import NASTY
 from toolkit.errors import HwprofError
+from toolkit.ingest.arrays import texts_of
 from toolkit.ingest.coded import coded
 from toolkit.ingest.columns import LATEST_NS, ns_of_us
 from toolkit.ingest.json_chunks import EventArray
@@ -88,5 +89,5 @@ def test_repeating_texts_become_a_column(texts: list[str]) -> None:
         asked.append(value)
         return value or None
 
-    assert coded(texts, text).texts().to_pylist() == [value or None for value in texts]
+    assert texts_of(coded(texts, text)).to_pylist() == [value or None for value in texts]
     assert sorted(asked) == sorted(set(texts))

@@ -5,9 +5,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from toolkit.ingest.columns import Numbering, numbered_texts
+from toolkit.ingest.columns import Numbering
 
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -20,14 +19,6 @@ class Coded(NamedTuple):
 
     codes: npt.NDArray[np.integer[Any]]
     values: Sequence[Any]
-
-    def array(self, type_: pa.DataType) -> pa.Array:
-        """The column itself."""
-        return pa.array(self.values, type_).take(pa.array(self.codes))
-
-    def texts(self) -> pa.DictionaryArray:
-        """The column itself, of texts; NULL where one is None."""
-        return numbered_texts(self.codes, self.values)
 
     def answers(self, rows: Bools | Rows, rule: Callable[[Any], int]) -> npt.NDArray[np.int8]:
         """What the rule says of the value of each of these rows; it is asked only of values that they have."""

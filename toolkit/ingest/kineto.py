@@ -24,7 +24,7 @@ from toolkit.ingest.kineto_groups import RowGroups
 from toolkit.ingest.kineto_pieces import NAMED_CATEGORIES, Piece, PieceReader
 from toolkit.ingest.kineto_tables import CODES, FOREIGN, KINDS
 from toolkit.ingest.reading import WHOLE, Reading
-from toolkit.ingest.store import StoreWriter
+from toolkit.ingest.store import StoreWriter, engine
 from toolkit.ingest.trust import Causality
 
 FORMAT = "kineto"
@@ -62,6 +62,9 @@ def read(path: Path, *, trace: int, pass_name: str | None, store: StoreWriter, r
     base_ns = _base_ns(path, reading)
     intake = _Intake(trace, pass_name, store)
     with heap.uncollected(), kineto_helper.beginning(path, base_ns) as begin:
+        if begin:
+            # Whoever reads the store needs it, and it takes about as long to import as the second process to start.
+            engine()
         array = EventArray(path, ahead(blocks(path, reading)), PieceReader(base_ns), reading, begin)
         for piece in array:
             intake.take(piece)

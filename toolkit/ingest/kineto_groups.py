@@ -3,10 +3,10 @@
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
+from toolkit.ingest.arrays import numbered_texts, pa
 from toolkit.ingest.coded import Coded
-from toolkit.ingest.columns import UNTOLD, Codes, Numbering, numbered_texts
+from toolkit.ingest.columns import UNTOLD, Codes, Numbering
 from toolkit.ingest.kineto_tables import Columns
 from toolkit.ingest.store import GROUP_BYTES, GROUP_ROWS, TEXT_COLUMNS, StoreWriter
 

@@ -2,15 +2,18 @@
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import duckdb
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toolkit.clock import NS_PER_S
 from toolkit.errors import HwprofError
+from toolkit.ingest.arrays import pa
 from toolkit.ingest.reading import SalvageableError
 from toolkit.ingest.store import ARROW_SCHEMAS, connect
+
+if TYPE_CHECKING:
+    import duckdb
 
 CODE = "salvaged"
 # Tables with what a trace is about; the others only say things of it.
@@ -43,7 +46,7 @@ def note(folder: Path, path: Path, damages: Collection[SalvageableError]) -> Non
     pq.write_table(pa.concat_tables([rows, *known]), target)
 
 
-def _reach(connection: duckdb.DuckDBPyConnection) -> str:
+def _reach(connection: "duckdb.DuckDBPyConnection") -> str:
     """How far the trace reaches after its first moment; nothing of what tells no moments."""
     (reach_ns,) = connection.execute(f"SELECT max(end_ns) - min(ts_ns) FROM ({MOMENTS})").fetchall()[0]  # noqa: S608 - a constant
     return "" if reach_ns is None else f", and reach {reach_ns / NS_PER_S:,.6f} s from the first to the last"

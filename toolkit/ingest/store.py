@@ -7,18 +7,21 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
 
-import duckdb
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toolkit import schema
 from toolkit.ingest import heap
+from toolkit.ingest.arrays import pa
 from toolkit.ingest.limits import ANALYSIS_DISK, ANALYSIS_MEMORY
+
+if TYPE_CHECKING:
+    import duckdb
 
 ARROW_TYPES = {
     "BIGINT": pa.int64(),
@@ -41,7 +44,7 @@ NUMBER_ENCODINGS = {
     table: {column.name: "DELTA_BINARY_PACKED" for column in columns if column.type == "BIGINT"}
     for table, columns in schema.TABLES.items()
 }
-# By these whole row groups are passed over; smallest and largest of the others would take a third of the writing to find.
+# By these whole row groups are passed over. Smallest and largest of all columns would take a third of the writing.
 SOUGHT_COLUMNS = {
     table: [column.name for column in columns if column.name in {"trace", "ts_ns"}]
     for table, columns in schema.TABLES.items()
@@ -187,7 +190,7 @@ def _bounds() -> dict[str, str | bool | int | float | list[str]]:
     }
 
 
-def connect(folder: Path) -> duckdb.DuckDBPyConnection:
+def connect(folder: Path) -> "duckdb.DuckDBPyConnection":
     """A DuckDB connection with one view a table of `schema.TABLES`, and what rules.sql says of them.
 
     A table that the store lacks is there, empty; a column that it lacks, being older, is there and NULL throughout.
@@ -197,19 +200,24 @@ def connect(folder: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def bare() -> duckdb.DuckDBPyConnection:
+def engine() -> ModuleType:
+    """DuckDB, imported on use: a store is written without it."""
+    return import_module("duckdb")
+
+
+def bare() -> "duckdb.DuckDBPyConnection":
     """A DuckDB connection that holds nothing yet, with bounds on what it may take."""
     heap.return_freed()
-    return duckdb.connect(config=_bounds())
+    return cast("duckdb.DuckDBPyConnection", engine().connect(config=_bounds()))
 
 
-def attach(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+def attach(connection: "duckdb.DuckDBPyConnection", folder: Path) -> None:
     """Adds the views of the store in `folder` to the connection's current schema."""
     rules = files(__package__).joinpath("rules.sql").read_text(encoding="utf-8")
     connection.execute(";".join([*(_view(table, folder) for table in schema.TABLES), rules]))
 
 
-def allow_more(connection: duckdb.DuckDBPyConnection) -> None:
+def allow_more(connection: "duckdb.DuckDBPyConnection") -> None:
     """Lets the connection use ANALYSIS_MEMORY rather than what is usual: not every query can be done by spilling."""
     connection.execute(f"SET memory_limit = '{ANALYSIS_MEMORY.value()}B'")
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
+from toolkit.ingest.arrays import numbered, pa
 from toolkit.ingest.coded import Coded, distinct
-from toolkit.ingest.columns import numbered
 from toolkit.ingest.directions import DIRECTIONS, Directions
 from toolkit.ingest.xplane_clock import Int64s, place_ns
 from toolkit.ingest.xplane_file import Events

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from msgspec import structs
 
 from toolkit.ingest import xplane_names, xplane_rows, xplane_trust
-from toolkit.ingest.columns import numbered_texts
+from toolkit.ingest.arrays import numbered_texts, pa
 from toolkit.ingest.store import StoreWriter
 from toolkit.ingest.trust import Causality, Finding
 from toolkit.ingest.xplane_clock import Clock

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from toolkit.ingest import xplane_names
+from toolkit.ingest.arrays import array_of, numbered_texts, pa, texts_of
 from toolkit.ingest.coded import Coded, combined
-from toolkit.ingest.columns import numbered_texts
 from toolkit.ingest.directions import DIRECTIONS
 from toolkit.ingest.xplane_events import Batch, Bools, Codes, Stats
 from toolkit.ingest.xplane_hlo import Scopes
@@ -64,7 +63,7 @@ def device_slices(batch: Batch, scopes: Scopes) -> Slices:
     for detail, kind in _DETAIL_KINDS.items():
         kinds[stats.told(detail)] = kind
     details = combined(_bytes_of, stats.texts("memcpy_details"), stats.texts("memset_details"))
-    more = {"category": _categories(batch, kinds, stats), "bytes": details.array(pa.int64())}
+    more = {"category": _categories(batch, kinds, stats), "bytes": array_of(details, pa.int64())}
     return Slices(batch, kinds, _correlation(stats), more | _origin(stats, _operators(stats, scopes)))
 
 
@@ -79,7 +78,7 @@ def _categories(batch: Batch, kinds: Codes, stats: Stats) -> pa.DictionaryArray:
 
     names = Coded(batch.codes, range(len(batch.plane.names)))
     every = Coded(kinds.astype(np.int64), range(len(xplane_names.KINDS)))
-    return combined(category, every, names, stats.texts("hlo_category")).texts()
+    return texts_of(combined(category, every, names, stats.texts("hlo_category")))
 
 
 def host_slices(batch: Batch, scopes: Scopes) -> Slices:
@@ -117,7 +116,7 @@ def _operators(stats: Stats, scopes: Scopes) -> Coded:
 
 
 def _origin(stats: Stats, operators: Coded) -> Columns:
-    return {"op": operators.texts(), "module": stats.texts("hlo_module").texts()}
+    return {"op": texts_of(operators), "module": texts_of(stats.texts("hlo_module"))}
 
 
 def _correlation(stats: Stats) -> pa.Int64Array:
@@ -140,8 +139,8 @@ def allocations(batch: Batch) -> Columns:
     allocators = stats.texts("allocator_name")
     return {
         "ts_ns": batch.start_ns,
-        "device": allocators.mapped(xplane_names.allocator_device).texts(),
-        "allocator": allocators.texts(),
+        "device": texts_of(allocators.mapped(xplane_names.allocator_device)),
+        "allocator": texts_of(allocators),
         "action": numbered_texts(batch.by_name(xplane_names.allocation_action), xplane_names.ACTIONS),
         "bytes": stats.integers("allocation_bytes"),
         "address": stats.integers("addr"),
@@ -149,10 +148,10 @@ def allocations(batch: Batch) -> Columns:
         # Allocators that keep no account of what they reserve, as all of TensorFlow's BFC ones, say 0.
         "reserved_bytes": stats.integers("bytes_reserved", least=1),
         "fragmentation": stats.doubles("fragmentation"),
-        "op": stats.texts("tf_op").mapped(_told).texts(),
+        "op": texts_of(stats.texts("tf_op").mapped(_told)),
         "requested_bytes": stats.integers("requested_bytes"),
         "available_bytes": stats.integers("bytes_available"),
         "peak_in_use_bytes": stats.integers("peak_bytes_in_use"),
-        "region": stats.texts("region_type").mapped(_told).texts(),
-        "shape": stats.texts("shape").texts(),
+        "region": texts_of(stats.texts("region_type").mapped(_told)),
+        "shape": texts_of(stats.texts("shape")),
     }

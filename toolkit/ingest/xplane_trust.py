@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import pyarrow as pa
 
+from toolkit.ingest.arrays import pa
 from toolkit.ingest.trust import Causality, Finding
 from toolkit.ingest.xplane_clock import Int64s
 from toolkit.ingest.xplane_events import Bools
