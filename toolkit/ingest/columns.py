@@ -29,7 +29,7 @@ V = TypeVar("V", bound=Hashable)
 def integers(values: Sequence[int | None]) -> Ns:
     """Integers; UNTOLD for None."""
     try:
-        return np.fromiter(values, np.int64)
+        return np.fromiter(values, np.int64, len(values))
     except TypeError:
         return np.fromiter((UNTOLD if value is None else value for value in values), np.int64)
 
@@ -41,7 +41,7 @@ def ns_of_us(times: Sequence[int | Raw]) -> tuple[Ns, npt.NDArray[np.bool_]]:
     """
     if Raw not in map(type, times):
         with suppress(OverflowError):
-            return _of_whole(np.fromiter(times, np.int64))
+            return _of_whole(np.fromiter(times, np.int64, len(times)))
     texts = [time if isinstance(time, Raw) else Raw(str(time).encode()) for time in times]
     # Imported on use: it needs pyarrow, which a process that reads whole numbers can do without.
     ns, known = import_module("toolkit.ingest.decimals").ns_of_texts(texts)

@@ -1,4 +1,7 @@
-"""Kineto's events as typed objects. Times are the decimal text that the file holds, or its whole numbers."""
+"""Kineto's events as typed objects. Times are the decimal text that the file holds, or its whole numbers.
+
+Fields stand in the order in which Kineto writes them: msgspec looks for each behind the one before it, which is faster.
+"""
 
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -33,11 +36,11 @@ class Args(
     operators are asked for them.
     """
 
-    correlation: Int64 | None = UNTOLD
     external: Int64 | None = UNTOLD
     old_external: Int64 | None = UNTOLD
     device: Named = None
     stream: Named = None
+    correlation: Int64 | None = UNTOLD
     bytes: Int64 | str | None = UNTOLD
     dims: Raw = NO_SHAPE
     old_dims: Raw = NO_SHAPE
@@ -70,8 +73,8 @@ class Memory(
 class Span(Struct, Generic[Us], gc=False, tag_field="ph", tag="X"):
     """An event with a duration; where it tells none, `ts` or `dur` is NO_TIME."""
 
-    name: str = ""
     cat: str = ""
+    name: str = ""
     pid: Named = None
     tid: Named = None
     ts: Us = msgspec.field(default=NO_TIME)
