@@ -152,7 +152,8 @@ def test_reports_read_what_was_stored(finished: Path) -> None:
     assert listed["run"] == finished.name
     assert listed["status"] == "complete"
     assert listed["step_median_ns"] > 0
-    assert finished.name in hwprof("list", "--runs", finished.parent).stdout
+    wide = {"COLUMNS": "120"}
+    assert finished.name in hwprof("list", "--runs", finished.parent, variables=wide).stdout
 
 
 def test_analyses_run_again_from_raw(finished: Path) -> None:
