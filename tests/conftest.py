@@ -140,6 +140,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# pytest's readline puts the terminal's size into the C library's environment, which its processes then have as theirs:
+# reports would be as wide as that.
+for size in ("COLUMNS", "LINES"):
+    os.environ.pop(size, None)
+
 # A shell has what it starts in the background ignore Ctrl-C, and so would every process that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

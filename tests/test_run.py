@@ -152,8 +152,7 @@ def test_reports_read_what_was_stored(finished: Path) -> None:
     assert listed["run"] == finished.name
     assert listed["status"] == "complete"
     assert listed["step_median_ns"] > 0
-    wide = {"COLUMNS": "120"}
-    assert finished.name in hwprof("list", "--runs", finished.parent, variables=wide).stdout
+    assert finished.name in hwprof("list", "--runs", finished.parent).stdout
 
 
 def test_analyses_run_again_from_raw(finished: Path) -> None:
