@@ -131,16 +131,16 @@
     figure.dataset.drawn = "true";
   };
 
-  const redraw = (printing) => {
+  const redraw = (onPaper) => {
     for (const [figure, { data, layout }] of figures) {
       const drawing = figure.querySelector(".drawing");
-      const made = styled(layout, printing);
+      const made = styled(layout, onPaper);
       const shown = drawing.layout.xaxis.range;
       drawing.style.height = `${made.height}px`;
       if (shown) made.xaxis.range = [...shown];
-      recoloured(figure, lit(data, printing));
+      recoloured(figure, lit(data, onPaper));
       const hidden = drawing.data.map((trace) => trace.visible);
-      Plotly.react(drawing, lit(data, printing).map((trace, place) => ({ ...trace, visible: hidden[place] })), made, config);
+      Plotly.react(drawing, lit(data, onPaper).map((trace, place) => ({ ...trace, visible: hidden[place] })), made, config);
     }
   };
 
@@ -153,7 +153,9 @@
   }, { rootMargin: "600px" });
   charts.forEach((figure) => seen.observe(figure));
 
-  for (const query of [dark, narrow]) query.addEventListener("change", () => redraw(false));
-  addEventListener("beforeprint", () => { charts.forEach(draw); redraw(true); });
-  addEventListener("afterprint", () => redraw(false));
+  // Printing changes what the queries say, too: what is drawn for paper stays so until it is printed.
+  let printing = false;
+  for (const query of [dark, narrow]) query.addEventListener("change", () => redraw(printing));
+  addEventListener("beforeprint", () => { printing = true; charts.forEach(draw); redraw(printing); });
+  addEventListener("afterprint", () => { printing = false; redraw(printing); });
 })();
