@@ -93,13 +93,14 @@ class _Followers:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        # First of all: a watcher that sees a follower's end now interrupts, and would take the place of what it found.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         # What rank 0 says of its own input is the reason, though a follower, with the same, may have said so first.
         own = isinstance(error, HwprofError)
         if kind is not None and not own:
             self._failed.wait(NOTICED_WITHIN_S if kind is not KeyboardInterrupt else 0)
-        # From here on nobody's end is a failure, and a signal has nothing left to interrupt.
+        # From here on nobody's end is a failure.
         self._released = True
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self._end(politely=kind is None)
         if self._failed.is_set() and not own:
             raise FollowerError(self._failure) from error
