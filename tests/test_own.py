@@ -222,8 +222,9 @@ def test_an_example_is_sampled_and_logged(example: tuple[str, Done]) -> None:
     """The host's readings and the loop's own figures are in the store, with the facts of where it ran."""
     name, done = example
     counted = dict(rows(done.run, "SELECT metric, count(*) FROM counters WHERE source = 'host' GROUP BY ALL"))
-    assert counted["rss"] > 3
-    assert counted["cpu"] > 3
+    # The loop lasts some tenths of a second, with ten readings a second; a share of the processor needs two of them.
+    assert counted["rss"] >= 2
+    assert counted["cpu"] >= 1
     scalars = rows(done.run, "SELECT DISTINCT name, epoch FROM scalars ORDER BY ALL")
     names = ["accuracy", "loss", "val_accuracy", "val_loss"] if name == "keras_fit" else ["accuracy", "loss"]
     assert scalars == [(each, epoch) for each in names for epoch in (1, 2, 3)]
