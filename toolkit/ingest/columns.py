@@ -39,8 +39,9 @@ def ns_of_us(times: Sequence[int | Raw]) -> tuple[Ns, npt.NDArray[np.bool_]]:
 
     No time: what is no number, and what lies outside of ±LATEST_NS. Equal to `clock.us_to_ns` on each.
     """
-    if Raw not in map(type, times):
-        with suppress(OverflowError):
+    if not times or type(times[0]) is int:
+        # NumPy refuses a text among them, unless it is that of a whole number, which it takes for that.
+        with suppress(OverflowError, TypeError, ValueError):
             return _of_whole(np.fromiter(times, np.int64, len(times)))
     texts = [time if isinstance(time, Raw) else Raw(str(time).encode()) for time in times]
     # Imported on use: it needs pyarrow, which a process that reads whole numbers can do without.
