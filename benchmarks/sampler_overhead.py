@@ -1,10 +1,11 @@
 """What the samplers cost: steps of a real training loop with each, with both, with none; their share of a core; memory.
 
-One training process, beside which samplers are stopped (SIGSTOP) and continued (SIGCONT) at the edges of blocks of less
-than half a second. Two blocks are a pair, in one of which, drawn, samplers run: most often both, else one of them. So
-what a pair compares lies less than a second apart, and all else that the machine does meanwhile falls on both alike. A
-block tells the mean step, without the first twentieth of a second, in which a sampler that was continued catches up; a
-pair the ratio of its blocks. Printed is the centre over pairs, with its interval. A dummy process that does nothing is
+One training process, beside which samplers are stopped (SIGSTOP) and continued (SIGCONT) at the edges of blocks of a
+fifth of a second. Two blocks are a pair, in one of which, drawn, samplers run: most often both, else one of them. So
+what a pair compares lies less than half a second apart, and all else that the machine does meanwhile falls on both
+alike; its speed wanders at any scale, so that longer blocks differ as much, and there are fewer of them. A block tells
+the mean step, without the first twentieth of a second, in which a sampler that was continued catches up; a pair the
+ratio of its blocks. Printed is the centre over pairs, with its interval. A dummy process that does nothing is
 stopped and continued alike, drawn for itself: its interval shows what the method makes of no cost at all.
 
 A stopped process is as good as none, for step times: it is given no processor, takes no lock, and wakes for nothing;
@@ -13,7 +14,7 @@ py-spy, which runs on request only, is measured by `--pyspy`: continued, it take
 that its figure is of twice its rate.
 
 Without a GPU the GPUs' sampler reads the tests' stand-in for the driver's library, which answers as a driver does, but
-at once. Under ten minutes. Run from the repository's root after `make profile` has made the environment:
+at once. A quarter of an hour. Run from the repository's root after `make profile` has made the environment:
 
     .venv/toolkit/bin/python -m benchmarks.sampler_overhead
 
@@ -55,7 +56,7 @@ HZ = str(FIELDS["sample_hz"].default)
 MIB = 1 << 20
 # Power that is never the same twice in a row, so that the sampler finds its period as it does on a GPU.
 NOISY = "gpu NVIDIA H200\nload 0 100 3170 600 7130 90\nrepeat 7130\n"
-BLOCK_S, SETTLE_S, LEAST_STEPS, LEAST_PAIRS = 0.4, 0.05, 5, 10
+BLOCK_S, SETTLE_S, LEAST_STEPS, LEAST_PAIRS = 0.2, 0.05, 4, 10
 COST_S = 60
 # At the default rates: of a step's time, of one core, MiB.
 STEP_TARGET, CORE_TARGET, MEMORY_TARGET = 0.01, 0.02, 60
@@ -63,7 +64,7 @@ STEP_TARGET, CORE_TARGET, MEMORY_TARGET = 0.01, 0.02, 60
 STEPS = 100_000
 SAMPLERS, DUMMY, PYSPY = ("host", "gpu"), "a dummy", "py-spy"
 # What a pair is of, one of these: the claim is of both together.
-ARMS = (*[frozenset(SAMPLERS)] * 4, *(frozenset([name]) for name in SAMPLERS))
+ARMS = (*[frozenset(SAMPLERS)] * 10, *(frozenset([name]) for name in SAMPLERS))
 
 
 class Block(NamedTuple):
@@ -88,7 +89,7 @@ class Cost(NamedTuple):
 @click.command
 @click.option("--framework", type=click.Choice(["torch", "tf"]), default="torch", show_default=True)
 @click.option("--model", default="cifar_cnn", show_default=True)
-@click.option("--pairs", default=450, show_default=True, help="Pairs of blocks, of less than a second each.")
+@click.option("--pairs", default=1800, show_default=True, help="Pairs of blocks, of less than half a second each.")
 @click.option("--pyspy", is_flag=True, help="py-spy instead.")
 @click.option("--hour", is_flag=True, help="Play an hour at 100 Hz instead.")
 def main(framework: str, model: str, pairs: int, *, pyspy: bool, hour: bool) -> None:
