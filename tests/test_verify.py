@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -176,6 +177,13 @@ def test_a_probe_that_was_killed_says_what_kills(tmp_path: Path) -> None:
     killed = [sys.executable, "-c", "import os; print('so far', flush=True); os.kill(os.getpid(), 9)"]
     assert probes._ran(killed) == (-9, "it was killed, as the kernel does where memory runs out")
     assert probes._ran([sys.executable, "-c", "print('so far'); raise SystemExit('no')"]) == (1, "no")
+
+
+def test_a_probe_that_begins_after_the_end_is_ended(tmp_path: Path) -> None:
+    """A thread of the pool takes the next probe at once where its own fails: nobody waits for it."""
+    probes = Probes(TAMPERED, tmp_path, say=lambda _: None)
+    probes.end()
+    assert probes._ran([sys.executable, "-c", "import select; select.select([], [], [], 30)"])[0] == -signal.SIGKILL
 
 
 def test_every_model_is_verified_smallest_first() -> None:

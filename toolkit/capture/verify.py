@@ -64,9 +64,11 @@ class Probes:
         self._say = say
         self._sources = sources
         self._running: set[subprocess.Popen[bytes]] = set()
+        self._ended = False
 
     def end(self) -> None:
-        """Ends those that run."""
+        """Ends those that run, and those that begin after this."""
+        self._ended = True
         for process in list(self._running):
             process.kill()
 
@@ -113,6 +115,9 @@ class Probes:
         ):
             self._running.add(process)
             try:
+                if self._ended:
+                    # It was begun meanwhile: end() may not have seen it.
+                    process.kill()
                 process.wait()
             except BaseException:
                 process.kill()
