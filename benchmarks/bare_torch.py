@@ -18,9 +18,9 @@ if model_name == "cifar_cnn":
     )  # fmt: skip
 else:
     # torchvision over a torch without CUDA needs a step of its own, which has no part in the loop.
-    from toolkit.capture.workloads.pytorch import _import_torchvision
+    from toolkit.capture.workloads.torch_parts import import_torchvision
 
-    model = getattr(_import_torchvision().models, model_name)(weights=None, num_classes=10)
+    model = getattr(import_torchvision().models, model_name)(weights=None, num_classes=10)
 images = torch.randint(0, 255, (512, 3, 32, 32), dtype=torch.uint8)
 labels = torch.randint(0, 10, (512,))
 

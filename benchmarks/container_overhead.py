@@ -42,7 +42,7 @@ def main(runtime: str, settings: tuple[str, ...], rounds: int) -> None:
 def _steps(runtime: str, settings: tuple[str, ...]) -> Steps:
     asked = [f"--set={setting}" for setting in (*SETTINGS, *settings, f"runtime={runtime}")]
     with tempfile.TemporaryDirectory() as runs:
-        command = [HWPROF, "run", "--json", "--runs", runs, *asked]
+        command: list[str | Path] = [HWPROF, "run", "--json", "--runs", runs, *asked]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         raise click.ClickException(done.stderr.strip())

@@ -46,7 +46,7 @@ def main(framework: str, model: str, batch: int, steps: int, rounds: int) -> Non
 def _bare(python: Path, framework: str, model: str, batch: int, steps: int) -> Steps:
     """Steps of the hand-written loop."""
     script = ROOT / "benchmarks" / f"bare_{framework}.py"
-    command = [python, script, model, str(batch), str(steps)]
+    command: list[str | Path] = [python, script, model, str(batch), str(steps)]
     printed = subprocess.run(command, env=ENVIRONMENT, check=True, capture_output=True, text=True).stdout
     times_ms = sorted(time_ns / 1e6 for time_ns in json.loads(printed.splitlines()[-1]))
     # discrete quantiles, as the analysis of the harness's marks takes them
@@ -63,7 +63,15 @@ def _harness(python: Path, framework: str, model: str, batch: int, steps: int) -
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "spec.json").write_text(spec.as_json())
-        command = [python, "-m", "toolkit.capture.supervise", folder / "spec.json", "time", "cpu", folder]
+        command: list[str | Path] = [
+            python,
+            "-m",
+            "toolkit.capture.supervise",
+            folder / "spec.json",
+            "time",
+            "cpu",
+            folder,
+        ]
         with subprocess.Popen(command, env=ENVIRONMENT, stdin=subprocess.PIPE) as process:
             process.wait()
         with StoreWriter(folder) as store:

@@ -154,7 +154,15 @@ def _run(
         started[DUMMY] = subprocess.Popen([sys.executable, "-c", IDLE], stdin=subprocess.PIPE, text=True)
         for process in started.values():
             ending.callback(_end, process)
-        command = [python, "-m", "toolkit.capture.worker", folder / "spec.json", "time", "cpu", folder]
+        command: list[str | Path] = [
+            python,
+            "-m",
+            "toolkit.capture.worker",
+            folder / "spec.json",
+            "time",
+            "cpu",
+            folder,
+        ]
         worker = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
         ending.callback(_end, worker)
         for name in SAMPLERS:
@@ -212,7 +220,7 @@ def _start(
     python: Path, sampler: str, folder: Path, environment: dict[str, str], *, pyspy: bool
 ) -> "subprocess.Popen[str]":
     module, last = ("sampling", "true" if pyspy else "false") if sampler == "host" else ("gpu_sampling", "cuda")
-    command = [python, "-m", f"toolkit.capture.{module}", folder, HZ, last]
+    command: list[str | Path] = [python, "-m", f"toolkit.capture.{module}", folder, HZ, last]
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True)
     if process.stdout is not None:
@@ -288,7 +296,7 @@ def _play_an_hour(driver: Path | None, folder: Path) -> None:
     said = drivers.PLAY + "\nprint(open('/proc/self/status').read())\n"
     for seconds in (60, 3600):
         (folder / "gpu.jsonl").unlink(missing_ok=True)
-        command = [sys.executable, "-c", said, folder, str(seconds), HZ]
+        command: list[str | Path] = [sys.executable, "-c", said, folder, str(seconds), HZ]
         environment = os.environ | played
         done = subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
         peak = re.search(r"VmHWM:\s+(\d+)", done.stdout)

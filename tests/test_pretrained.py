@@ -204,7 +204,7 @@ MAKE = """
 import sys, torch
 from toolkit.capture.workloads import torch_parts
 torch.manual_seed(7)
-made = torch_parts._import_torchvision().models.mobilenet_v2(weights=None).state_dict()
+made = torch_parts.import_torchvision().models.mobilenet_v2(weights=None).state_dict()
 torch.save(made, f"{sys.argv[1]}/mobilenet_v2-7ebf99e0.pth")
 other = dict(made)
 del other["features.0.0.weight"]

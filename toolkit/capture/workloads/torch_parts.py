@@ -152,7 +152,7 @@ def precision_facts(model_: nn.Module, *, autocast: bool) -> dict[str, Any]:
 
 
 def _torchvision_model(spec: RunSpec) -> nn.Module:
-    zoo = _import_torchvision().models
+    zoo = import_torchvision().models
     return getattr(zoo, ZOO["torch"][spec.model])(weights=None, num_classes=spec.classes)
 
 
@@ -166,7 +166,7 @@ def _cifar_cnn(spec: RunSpec) -> nn.Module:
     )  # fmt: skip
 
 
-def _import_torchvision() -> ModuleType:
+def import_torchvision() -> ModuleType:
     """torchvision, over a torch without CUDA too.
 
     PyPI's torchvision brings operators compiled against CUDA, which a CPU build of torch cannot load; its import then
