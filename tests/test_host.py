@@ -134,6 +134,26 @@ def test_children_are_looked_for_when_the_machine_has_begun_a_process(monkeypatc
     assert looked == [0.0, 9.0, 9.5, 21.0, 22.0]
 
 
+def test_a_thread_that_ends_during_a_look_takes_no_child_from_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its list is gone between being found and read; the process's other threads keep theirs."""
+    for thread in ("1", "2", "3"):
+        (tmp_path / "task" / thread).mkdir(parents=True)
+        (tmp_path / "task" / thread / "children").write_text(f"{thread}0 {thread}1 ")
+    read = Path.read_bytes
+
+    def ended(path: Path) -> bytes:
+        if path.parent.name == "2":
+            raise ProcessLookupError(3, "No such process")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", ended)
+    process = process_tree.Process(os.getpid())
+    process.folder = tmp_path
+    assert sorted(process_tree._children(process)) == [10, 11, 30, 31]
+
+
 def test_a_process_that_has_the_number_of_one_that_ended_is_not_taken_for_it() -> None:
     """Files that were opened stay the first one's: it is gone, and so is the tree of which it was the root."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:

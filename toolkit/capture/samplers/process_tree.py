@@ -113,10 +113,12 @@ def _add(total: Used, part: Used) -> None:
 
 def _children(process: Process) -> list[int]:
     """Ids; where the kernel keeps no such list, by listing all processes, which costs milliseconds."""
-    try:
-        lists = [file.read_bytes() for file in (process.folder / "task").glob("*/children")]
-    except GONE:
-        return []
+    lists = []
+    with contextlib.suppress(*GONE):
+        for file in (process.folder / "task").glob("*/children"):
+            # a thread that has ended meanwhile; the others have lists all the same
+            with contextlib.suppress(*GONE):
+                lists.append(file.read_bytes())
     if lists:
         return [int(pid) for one in lists for pid in one.split()]
     with contextlib.suppress(psutil.NoSuchProcess):
