@@ -11,13 +11,15 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from rich.console import Console
 
 from tests.workers import REPO, small, work
-from toolkit.analyses.verification import Verdict, last_that_shows, verdicts
+from toolkit.analyses.verification import CHAOS, Verdict, keep, kept, last_that_shows, verdicts
 from toolkit.capture import cgroups, probe
 from toolkit.capture.verdicts import PROFILES, identity
 from toolkit.capture.verify import Probed, Probes, Told, fitting, free_bytes
 from toolkit.commands.verify import MODELS
+from toolkit.reports.verification import overview, report
 from toolkit.spec import FRAMEWORKS, RunSpec, model_names
 
 HWPROF = Path(sys.executable).with_name("hwprof")
@@ -223,6 +225,25 @@ def test_tolerance_is_what_rounding_makes(rounding: float, difference: float | N
     others = (told("torch", "fp32", 1e-7), told("tf", "fp64", difference), told("tf", "fp32", 1e-7))
     (verdict,) = verdicts("m", Probed(told("torch", "fp64", 0.0), told("torch", "fp64", rounding), others, 1))
     assert verdict.checks[0].agrees is agrees
+
+
+def test_a_tensor_that_is_not_finite_is_told_so_whether_kept_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NaN in a framework is no error that was not computed; in the reference's own float32 it leaves the rest."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    others = (told("torch", "fp32", None), told("tf", "fp64", None), told("tf", "fp32", 1e-7))
+    (verdict,) = verdicts("m", Probed(told("torch", "fp64", 0.0), told("torch", "fp64", 1e-15), others, 1))
+    keep("nan", verdict)
+    assert kept("nan") == verdict
+    double, single = verdict.checks
+    assert (double.error, double.agrees, double.finite, double.tensor) == (None, False, False, "w")
+    assert (single.error, single.agrees, single.finite, single.tolerance) == (1e-7, None, True, CHAOS)
+    console = Console(width=200, record=True)
+    for made in (report([verdict]), overview([verdict])):
+        console.print(made)
+        (line,) = (line for line in console.export_text().splitlines() if "not finite " in line)
+        assert "–" not in line
 
 
 def test_a_weight_without_gradient_is_no_evidence() -> None:

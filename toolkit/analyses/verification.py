@@ -8,6 +8,7 @@ weight of such a gradient, as a bias that the next batch norm takes out, moves b
 
 import hashlib
 import json
+import math
 from typing import Any
 
 import msgspec
@@ -32,7 +33,8 @@ class Check(msgspec.Struct, frozen=True):
     """One quantity of one framework: its worst tensor and that one's error beside what is tolerated.
 
     `agrees` is None where rounding alone explains any difference, which then shows nothing; `error` is None where it
-    was not computed for that reason.
+    was not computed for that reason, and where that tensor is not `finite`: it holds NaN or infinity, here or in the
+    reference.
     """
 
     framework: str
@@ -42,6 +44,7 @@ class Check(msgspec.Struct, frozen=True):
     error: float | None
     tolerance: float
     agrees: bool | None
+    finite: bool
 
 
 class Equal(msgspec.Struct, frozen=True):
@@ -111,11 +114,14 @@ def _checks(told: Told, rounding: dict[str, tuple[float, str]]) -> list[Check]:
     least = FP64_TOLERANCE if told.precision == "fp64" else FP32_TOLERANCE
     checks, errors = [], _errors(told)
     for quantity, (own, _) in rounding.items():
-        tolerance = max(least, ROUNDING_FACTOR * own)
+        # What is more shows no more, and infinity, where the reference is not finite, has no place in JSON.
+        tolerance = min(max(least, ROUNDING_FACTOR * own), CHAOS)
         # None was computed where it would show nothing.
         error, tensor = errors.get(quantity, (None, None))
         agrees = error is not None and error <= tolerance if tolerance < CHAOS else None
-        checks.append(Check(told.framework, told.precision, quantity, tensor, error, tolerance, agrees))
+        finite = error is None or math.isfinite(error)
+        shown = error if finite else None
+        checks.append(Check(told.framework, told.precision, quantity, tensor, shown, tolerance, agrees, finite))
     return checks
 
 

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from toolkit.analyses.verification import Verdict
+from toolkit.analyses.verification import Check, Verdict
 from toolkit.clock import NS_PER_S
 from toolkit.reports.tables import UNKNOWN, table
 from toolkit.spec import FRAMEWORKS_SPELT
@@ -33,9 +33,9 @@ def overview(verdicts: Sequence[Verdict]) -> RenderableType:
     made = table("Matched models beside PyTorch in float64", *OVERVIEW)
     for each in verdicts:
         gradients = [check for check in each.checks if (check.quantity, check.precision) == ("gradients", "fp64")]
-        worst = max((check.error for check in gradients if check.error is not None), default=None)
+        worst = max(gradients, key=lambda check: (not check.finite, check.error or 0.0), default=None)
         said = Text("agrees", "green") if each.agrees else Text("DIFFERS", "bold red")
-        made.add_row(each.model, FRAMEWORKS_SPELT[each.framework], said, _figure(worst), _minutes(each.took_ns))
+        made.add_row(each.model, FRAMEWORKS_SPELT[each.framework], said, _error(worst), _minutes(each.took_ns))
     made.note = "minutes: of all frameworks that were probed together with it"
     return made
 
@@ -63,16 +63,18 @@ def _checks(verdict: Verdict) -> Table:
         made.add_row(
             QUANTITIES[check.quantity],
             check.precision,
-            _figure(check.error),
-            _figure(check.tolerance),
+            _error(check),
+            f"{check.tolerance:.1e}",
             _mark(check.agrees),
             Text(check.tensor or UNKNOWN),
         )
     return made
 
 
-def _figure(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.1e}"
+def _error(check: Check | None) -> str:
+    if check is None or (check.finite and check.error is None):
+        return UNKNOWN
+    return "not finite" if check.error is None else f"{check.error:.1e}"
 
 
 def _minutes(ns: int) -> str:
@@ -87,7 +89,7 @@ def _legend() -> Text:
     return Text(
         "error: root mean square of the difference by that of the tensor, of weights by that of their change; the "
         "worst tensor's. tolerated: 30 times what PyTorch differs from itself in another memory layout (fp64) or in "
-        "float32 (fp32), at least 1e-8 and 1e-5. ?: rounding alone may explain any difference here; –: not computed "
-        "for that reason.",
+        "float32 (fp32), at least 1e-8 and 1e-5, and at most 0.5. ?: rounding alone may explain any difference here; "
+        "–: not computed for that reason; not finite: NaN or infinity, in either framework.",
         "dim",
     )
