@@ -13,9 +13,11 @@ import psutil
 import pytest
 from rich.console import Console
 
+from tests import commands
 from tests.workers import REPO, small, work
 from toolkit.analyses.verification import CHAOS, Verdict, keep, kept, last_that_shows, verdicts
-from toolkit.capture import cgroups, probe
+from toolkit.capture import cgroups, probe, verify
+from toolkit.capture import verdicts as cache
 from toolkit.capture.verdicts import PROFILES, identity
 from toolkit.capture.verify import Probed, Probes, Told, fitting, free_bytes
 from toolkit.commands.verify import MODELS
@@ -138,6 +140,25 @@ def test_a_verdict_holds_for_what_it_was_made_of() -> None:
     assert identity(base, "tf") == identity(RunSpec(model="resnet18", batch=1, seed=3, momentum=0.5), "tf")
 
 
+@pytest.mark.parametrize(
+    ("file", "right", "wrong"),
+    [
+        ("keras_layers.py", "BATCH_NORM_EPSILON = 1e-5", "BATCH_NORM_EPSILON = 1e-3"),
+        ("../../verify.py", "LEARNING_RATE = 1e-5", "LEARNING_RATE = 1e-3"),
+        ("../../probe.py", "STEPS = 10", "STEPS = 1"),
+        ("../../../analyses/verification.py", "FP64_TOLERANCE = 1e-8", "FP64_TOLERANCE = 1e-2"),
+    ],
+    ids=["definition", "settings of probes", "probe", "tolerances"],
+)  # fmt: skip
+def test_a_verdict_holds_for_the_sources_that_made_it(
+    file: str, right: str, wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another definition, probe, setting of probes or tolerance is another identity."""
+    before = identity(TAMPERED, "tf")
+    monkeypatch.setattr(cache, "ROOT", tampered(tmp_path, file, right, wrong))
+    assert identity(TAMPERED, "tf") != before
+
+
 def test_a_verdict_holds_for_the_versions_of_a_lock(tmp_path: Path) -> None:
     """The same versions for a GPU are the same identity; another version of Keras is another."""
     spec, locks = RunSpec(model="resnet18"), REPO / "containers" / "locks"
@@ -244,6 +265,31 @@ def test_a_tensor_that_is_not_finite_is_told_so_whether_kept_or_not(
         console.print(made)
         (line,) = (line for line in console.export_text().splitlines() if "not finite " in line)
         assert "–" not in line
+
+
+def test_verdicts_that_cannot_be_kept_are_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What took minutes is said, of every model, then that no folder holds it; who is named twice is asked once."""
+    asked: list[list[str]] = []
+
+    def probed(_: RunSpec, frameworks: list[str], **__: object) -> Probed:
+        asked.append(frameworks)
+        others = (told("torch", "fp32", 1e-7), told("tf", "fp64", 1e-15), told("tf", "fp32", 1e-7))
+        return Probed(told("torch", "fp64", 0.0), told("torch", "fp64", 1e-15), others, 1)
+
+    monkeypatch.setattr(verify, "probe_all", probed)
+    (tmp_path / "file").touch()
+    variables = {"XDG_CACHE_HOME": str(tmp_path / "file")}
+    words = ("verify", "cifar_cnn", "resnet18", "--frameworks", "tf, tf", "--json")
+    done = commands.in_process(*words, variables=variables)
+    assert [(each["model"], each["agrees"]) for each in json.loads(done.stdout)] == [
+        ("cifar_cnn", True), ("resnet18", True),
+    ]  # fmt: skip
+    problem = (
+        f"No verdict can be kept in {tmp_path}/file/hwprof/verified: Not a directory. Make room, or set "
+        "XDG_CACHE_HOME to another folder."
+    )
+    assert (done.returncode, done.stderr) == (1, f"hwprof: cifar_cnn: {problem}\nhwprof: {problem}\n")
+    assert asked == [["tf"], ["tf"]]
 
 
 def test_a_weight_without_gradient_is_no_evidence() -> None:

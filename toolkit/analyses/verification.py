@@ -164,7 +164,10 @@ def _error(row: dict[str, Any], floor: float) -> tuple[float, str]:
 
 
 def keep(identity: str, verdict: Verdict) -> None:
-    """Remembers a verdict under what it depends on (`toolkit.capture.verdicts.identity`)."""
+    """Remembers a verdict under what it depends on (`toolkit.capture.verdicts.identity`).
+
+    Raises HwprofError where it cannot.
+    """
     cache.keep(identity, msgspec.json.encode(verdict).decode())
 
 

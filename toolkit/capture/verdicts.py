@@ -1,9 +1,9 @@
 """What is known of a matched workload's sameness: an identity, and the verdict kept under it.
 
 The identity is a hash of all that decides whether a framework computes the spec's matched model right: the pinned
-versions of what computes, the sources of definition, probe and tolerances, and the model's own settings. A launch
-looks it up without starting a framework, and a verdict made later is found by the identity that a run recorded. The
-standard library only.
+versions of what computes, the sources of definition, probes, their settings and tolerances, and the model's own
+settings. A launch looks it up without starting a framework, and a verdict made later is found by the identity that a
+run recorded. The standard library only.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from toolkit.capture import images
 from toolkit.capture.downloads import cache_folder
 from toolkit.capture.files import write_whole
-from toolkit.errors import HwprofError
+from toolkit.errors import FAILED, HwprofError
 from toolkit.spec import RunSpec, resolve, shown
 
 ROOT = images.ROOT
@@ -51,10 +51,16 @@ def identity(spec: RunSpec, framework: str, lock: Path | None = None) -> str:
 
 
 def keep(identity: str, text: str) -> None:
-    """Remembers a verdict's JSON, an object with at least Known's fields."""
+    """Remembers a verdict's JSON, an object with at least Known's fields. Raises HwprofError where it cannot."""
     path = _path(identity)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, text)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text)
+    except OSError as error:
+        problem = f"No verdict can be kept in {path.parent}: {error.strerror or error}."
+        raise HwprofError(
+            problem, remedy="Make room, or set XDG_CACHE_HOME to another folder.", exit_code=FAILED
+        ) from error
 
 
 def kept(identity: str) -> str | None:
@@ -125,8 +131,9 @@ def _shape(spec: RunSpec) -> list[Any]:
 
 def _sources() -> list[Path]:
     toolkit = ROOT / "toolkit"
-    workloads = sorted((toolkit / "capture" / "workloads").rglob("*.py"))
-    return [toolkit / "capture" / "probe.py", toolkit / "analyses" / "verification.py", *workloads]
+    capture = toolkit / "capture"
+    probes = [capture / "probe.py", capture / "verify.py"]
+    return [*probes, toolkit / "analyses" / "verification.py", *sorted((capture / "workloads").rglob("*.py"))]
 
 
 def _path(identity: str) -> Path:

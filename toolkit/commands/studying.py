@@ -123,10 +123,13 @@ def verify_models(made: Sequence[Point]) -> None:
     specs = [point.spec for point in made if point.spec and point.spec.matched]
     wanted = {verdicts.identity(spec, spec.framework): spec for spec in specs if spec.framework != verdicts.REFERENCE}
     for spec in wanted.values():
+        failures: verify.Failures = []
         try:
-            verify.of_model(spec, [spec.framework], force=False)
+            verify.of_model(spec, [spec.framework], force=False, failures=failures)
         except HwprofError as error:
-            complain(f"{spec.model}: {error}")
+            failures.append((spec.model, error))
+        for model, failure in failures:
+            complain(f"{model}: {failure}")
 
 
 def read(folder: Path, *, force: bool) -> StudyResult:

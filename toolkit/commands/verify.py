@@ -45,13 +45,14 @@ def command(models: tuple[str, ...], *, frameworks: str, settings: tuple[str, ..
       hwprof verify cifar_cnn --frameworks tf --set optimizer=sgd
       hwprof verify all
     """
-    asked = [known(name.strip(), HELD, "framework to hold to PyTorch") for name in frameworks.split(",")]
+    named = (known(name.strip(), HELD, "framework to hold to PyTorch") for name in frameworks.split(","))
+    asked = list(dict.fromkeys(named))
     specs = _specs(models, settings)
     found: list[Verdict] = []
     failures: Failures = []
     for spec in specs:
         try:
-            found += of_model(spec, asked, force=force)
+            found += of_model(spec, asked, force=force, failures=failures)
         except HwprofError as error:
             failures.append((spec.model, error))
     if as_json:
@@ -66,17 +67,24 @@ def _specs(models: Sequence[str], settings: Sequence[str]) -> list[RunSpec]:
     return [resolve(None, [*settings, f"model={model}"], profiles=verdicts.PROFILES) for model in asked]
 
 
-def of_model(spec: RunSpec, asked: Sequence[str], *, force: bool) -> list[Verdict]:
-    """Verdicts of a model in these frameworks: kept ones, and of the others those that probes give now."""
+def of_model(spec: RunSpec, asked: Sequence[str], *, force: bool, failures: Failures) -> list[Verdict]:
+    """Verdicts of a model in these frameworks: kept ones, and of the others those that probes give now.
+
+    Raises HwprofError where a probe cannot run. Verdicts that cannot be kept are a failure beside them.
+    """
     kept = {} if force else {name: verification.kept(verdicts.identity(spec, name)) for name in asked}
     found = {name: verdict for name, verdict in kept.items() if verdict}
     for verdict in found.values():
         _say(f"Kept: {verdict.model} in {verdict.framework}, verified {verdict.verified}; --force makes it anew")
     if wanted := [name for name in asked if name not in found]:
         probed = verify.probe_all(spec, wanted, shows=verification.last_that_shows, say=_say)
-        for verdict in verification.verdicts(spec.model, probed):
-            verification.keep(verdicts.identity(spec, verdict.framework), verdict)
-            found[verdict.framework] = verdict
+        made = verification.verdicts(spec.model, probed)
+        found |= {verdict.framework: verdict for verdict in made}
+        try:
+            for verdict in made:
+                verification.keep(verdicts.identity(spec, verdict.framework), verdict)
+        except HwprofError as error:
+            failures.append((spec.model, error))
     return [found[name] for name in asked]
 
 
