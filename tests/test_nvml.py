@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 
 from tests.drivers import POWERLESS, REPO, play, scripted
 from tests.stores import rows
+from toolkit.capture import gpu_sampling
+from toolkit.capture.record import Appender
 from toolkit.capture.samplers.update_period import Watch
 from toolkit.ingest import records
 from toolkit.ingest.store import StoreWriter, connect
@@ -245,6 +248,46 @@ def test_the_sampler_s_process_survives_in_its_record_when_killed(driver: Path, 
     counts = Counter(metric for (metric,) in rows(ingested(tmp_path), "SELECT metric FROM counters"))
     expected = Counter(metric for line in map(json.loads, lines) if line[0] == "readings" for metric in line[4])
     assert counts == expected
+
+
+class Slow:
+    """A sampler whose slow reading goes on until it is waited for."""
+
+    devices = ("0",)
+
+    def __init__(self, record: Appender, **_: bool) -> None:
+        self.record = record
+        self.begun, self.awaited = threading.Event(), threading.Event()
+
+    def slow(self) -> None:
+        """Writes what it read."""
+        self.begun.set()
+        self.awaited.wait()
+        self.record.counter("nvml", "0", "ecc", 0, "errors")
+
+
+def test_a_slow_reading_at_the_end_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record is closed after it, and has it before its last line."""
+    samplers: list[Slow] = []
+
+    class Waiting(threading.Thread):
+        def join(self, timeout: float | None = None) -> None:
+            samplers[0].awaited.set()
+            super().join(timeout)
+
+    def made(*arguments: Any, **named: Any) -> Slow:
+        samplers.append(Slow(*arguments, **named))
+        return samplers[0]
+
+    monkeypatch.setattr(gpu_sampling, "GpuSampler", made)
+    monkeypatch.setattr(gpu_sampling, "find_poll", lambda *_: 1)
+    monkeypatch.setattr(gpu_sampling, "sample", lambda *_: samplers[0].begun.wait())
+    monkeypatch.setattr(gpu_sampling, "SLOW_EVERY_S", 0.0)
+    monkeypatch.setattr(gpu_sampling.orders, "first", lambda: "1")
+    monkeypatch.setattr(gpu_sampling.threading, "Thread", Waiting)
+    gpu_sampling.main(tmp_path, 10, "cuda")
+    lines = (tmp_path / "gpu.jsonl").read_text().splitlines()
+    assert [json.loads(line)[0] for line in lines][-2:] == ["counter", "clock"]
 
 
 @pytest.mark.parametrize("module", ["sampling", "gpu_sampling"])

@@ -41,9 +41,14 @@ def main(folder: Path, hz: int, device: str) -> None:
         if not sampler.devices or not orders.first():
             return
         stopped = threading.Event()
-        threading.Thread(target=_sample_slowly, args=(sampler, stopped), daemon=True).start()
-        sample(sampler, record, (poll_ns, NS_PER_S // hz), Timing(time.monotonic_ns, wait_until, told_to_stop))
-        stopped.set()
+        slow = threading.Thread(target=_sample_slowly, args=(sampler, stopped), daemon=True)
+        slow.start()
+        try:
+            sample(sampler, record, (poll_ns, NS_PER_S // hz), Timing(time.monotonic_ns, wait_until, told_to_stop))
+        finally:
+            stopped.set()
+            # It may be in the middle of a reading, which the record is to take.
+            slow.join()
 
 
 def find_poll(sampler: GpuSampler, record: Appender, wait: Callable[[int], None], now_ns: Callable[[], int]) -> int:
