@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import select
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from tests.drivers import REPO
 from tests.test_analyses import mark, store
 from tests.test_cgroups import V2_FILES, V2_MOUNT, group
 from toolkit.analyses.energy import energies
+from toolkit.capture import orders, sampling
 from toolkit.capture.record import Appender
 from toolkit.capture.samplers import process_tree
 from toolkit.capture.samplers.host import HostSampler
@@ -194,6 +196,24 @@ def test_a_round_of_readings_is_written_at_once(tmp_path: Path, monkeypatch: pyt
     moments = [one[1] for one in first + pages + second]
     assert moments == sorted(moments)
     assert len(set(moments)) == len(moments)
+
+
+def test_a_sampler_that_is_told_to_stop_first_watches_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where what starts it fails: it ends with its record closed. It may open what the system lets it have."""
+    told, tell = os.pipe()
+    os.write(tell, f"{orders.STOP}\n".encode())
+    monkeypatch.setattr(orders, "STDIN", told)
+    usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(usual, most - 1), most))
+    try:
+        sampling.main(tmp_path, 10, with_pyspy=False)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (most, most)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (usual, most))
+        os.close(told)
+        os.close(tell)
+    lines = (tmp_path / "samplers.jsonl").read_text().splitlines()
+    assert [json.loads(line)[0] for line in lines] == ["clock", "clock"]
 
 
 def test_py_spy_without_permission_is_said_and_all_else_is_read(tmp_path: Path) -> None:

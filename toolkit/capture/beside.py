@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from toolkit.capture import orders
+
 # What was asked for may be in the middle of being written.
 GRACE_S = 25
 
@@ -69,7 +71,7 @@ def end(samplers: Samplers) -> None:
     They are told so in words: a process that the worker forked may hold the other end of their standard input open.
     """
     for sampler in samplers:
-        _write(sampler, "stop")
+        _write(sampler, orders.STOP)
     latest = time.monotonic() + GRACE_S
     for sampler in samplers:
         try:

@@ -7,14 +7,16 @@ import os
 import select
 
 STDIN = 0
+STOP = "stop"
 
 
 def first() -> str:
-    """The first line, once it is there; empty where there comes none."""
+    """The first line, once it is there: whom to watch; empty where there comes none, or that it is to stop."""
     line = b""
     while (byte := os.read(STDIN, 1)) not in (b"", b"\n"):
         line += byte
-    return line.decode()
+    told = line.decode()
+    return "" if told == STOP else told
 
 
 def stop_within(wait_s: float) -> bool:

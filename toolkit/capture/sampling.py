@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolkit.capture import orders
+from toolkit.capture import kept_files, orders
 from toolkit.capture.pacing import next_due, told_to_stop
 from toolkit.capture.record import Appender, recording
 from toolkit.capture.samplers.host import HostSampler
@@ -21,6 +21,7 @@ from toolkit.clock import NS_PER_S
 
 def main(folder: Path, hz: int, *, with_pyspy: bool) -> None:
     """Samples one worker from before its start to its end."""
+    kept_files.allow_many()
     with Appender(folder / "samplers.jsonl") as record:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
