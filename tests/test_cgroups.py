@@ -9,6 +9,7 @@ from toolkit.capture.cgroups import Group, Limits, Use
 V1_FILES = {
     "memory/memory.limit_in_bytes": "209715200",
     "memory/memory.usage_in_bytes": "13987840",
+    "memory/memory.stat": "cache 9\ninactive_file 5\ntotal_inactive_file 4096",
     "memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 3",
     "cpu/cpu.cfs_quota_us": "150000",
     "cpu/cpu.cfs_period_us": "100000",
@@ -19,6 +20,7 @@ V1_FILES = {
 V2_FILES = {
     "memory.max": "209715200",
     "memory.current": "13987840",
+    "memory.stat": "anon 9\ninactive_file 4096\nactive_file 7",
     "memory.events": "low 0\nhigh 0\nmax 9\noom 4\noom_kill 3\noom_group_kill 0",
     "cpu.max": "150000 100000",
     "cpu.stat": "usage_usec 56663\nuser_usec 5\nsystem_usec 5\nthrottled_usec 7",
@@ -56,7 +58,7 @@ def test_version_1_in_a_container(tmp_path: Path) -> None:
     found = group(tmp_path, v1_groups("/docker/abc"), v1_mounts("/docker/abc"), V1_FILES)
     assert (found.version, found.limits()) == (1, FULL)
     assert found.use() == Use(memory_bytes=13_987_840, cpu_ns=56_663_194, throttled_ns=7_000)
-    assert found.out_of_memory_kills() == 3
+    assert (found.reclaimable_bytes(), found.out_of_memory_kills()) == (4096, 3)
 
 
 def test_version_1_on_the_host(tmp_path: Path) -> None:
@@ -73,7 +75,7 @@ def test_version_2_in_a_container(tmp_path: Path) -> None:
     found = group(tmp_path, "0::/\n", V2_MOUNT, V2_FILES)
     assert (found.version, found.limits()) == (2, FULL)
     assert found.use() == Use(memory_bytes=13_987_840, cpu_ns=56_663_000, throttled_ns=7_000)
-    assert found.out_of_memory_kills() == 3
+    assert (found.reclaimable_bytes(), found.out_of_memory_kills()) == (4096, 3)
 
 
 def test_version_2_on_the_host(tmp_path: Path) -> None:
@@ -108,4 +110,5 @@ def test_what_a_group_does_not_tell_is_unknown(tmp_path: Path, groups: str, moun
     found = group(tmp_path, groups, mounts, {})
     assert found.limits() == NONE
     assert found.use() == Use(memory_bytes=None, cpu_ns=None, throttled_ns=None)
+    assert found.reclaimable_bytes() is None
     assert found.out_of_memory_kills() is None

@@ -185,13 +185,17 @@ def test_as_many_probes_run_at_a_time_as_fit(took_gb: float, free_gb: int, at_a_
 
 
 def test_memory_is_what_the_group_leaves_of_the_machine_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The control group's limit less its use, where that is less than what the machine has."""
+    """The control group's limit less its use but for cold page cache, where the machine has as much."""
     machine = psutil.virtual_memory().total
-    for limit, most in ((3 << 20, 2 << 20), (None, machine), (1 << 60, machine)):
+    for limit, cold, least, most in (
+        (3 << 20, None, 2 << 20, 2 << 20), (3 << 20, 1 << 19, 5 << 19, 5 << 19), (1 << 19, 1 << 18, 0, 0),
+        (None, 0, 1, machine), (1 << 60, 0, 1, machine),
+    ):  # fmt: skip
         limits = cgroups.Limits(memory_bytes=limit, processors=None, processes=None)
         monkeypatch.setattr(cgroups.Group, "limits", lambda _, found=limits: found)
         monkeypatch.setattr(cgroups.Group, "use", lambda _: cgroups.Use(1 << 20, None, None))
-        assert 0 < free_bytes() <= most
+        monkeypatch.setattr(cgroups.Group, "reclaimable_bytes", lambda _, found=cold: found)
+        assert least <= free_bytes() <= most
 
 
 def test_a_probe_that_was_killed_says_what_kills(tmp_path: Path) -> None:

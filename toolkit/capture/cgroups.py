@@ -68,6 +68,12 @@ class Group:
             throttled_ns=cpu["throttled_usec"] * 1000 if "throttled_usec" in cpu else cpu.get("throttled_time"),
         )
 
+    def reclaimable_bytes(self) -> int | None:
+        """Of the memory used, the page cache that nothing has asked for lately: the kernel takes it back first."""
+        found = _entries(self._text("memory", "memory.stat", "memory.stat"))
+        # Of version 1 what is in groups below counts in `total_` alone, as in all of version 2.
+        return found.get("total_inactive_file", found.get("inactive_file"))
+
     def out_of_memory_kills(self) -> int | None:
         """Processes of the group, and of groups in it under version 2, that the kernel has killed for memory."""
         return _entries(self._text("memory", "memory.oom_control", "memory.events")).get("oom_kill")

@@ -177,7 +177,9 @@ def free_bytes() -> int:
     group = cgroups.Group()
     limit, used = group.limits().memory_bytes, group.use().memory_bytes
     machine: int = psutil.virtual_memory().available
-    return machine if limit is None or used is None else min(machine, limit - used)
+    if limit is None or used is None:
+        return machine
+    return min(machine, max(limit - used + (group.reclaimable_bytes() or 0), 0))
 
 
 def _spec(spec: RunSpec, framework: str, precision: str, **settings: str) -> RunSpec:
