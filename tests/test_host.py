@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import select
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -68,9 +69,12 @@ def test_a_tree_s_memory_disk_and_switches_are_read(tmp_path: Path) -> None:
         process.stdout.readline()
         sampler = HostSampler(record, process.pid, rapl=Rapl(tmp_path / "none"))
         sampler.sample()
-        sampler.sample()
+        # at least once more, and a tick of the machine's clock later
+        found: dict[str, float] = {}
+        while "machine_cpu" not in found:
+            sampler.sample()
+            found |= {metric: value for metric, value, _ in readings(tmp_path / "host.jsonl")}
         process.kill()
-    found = {metric: value for metric, value, _ in readings(tmp_path / "host.jsonl")}
     assert 2 << 26 < found["pss"] < found["rss"]
     assert found["switches_waiting"] > 0
     assert found["switches_forced"] >= 0
@@ -100,6 +104,41 @@ def test_what_is_read_of_a_process_is_what_psutil_reads() -> None:
             "switches_waiting": counted.voluntary, "switches_forced": counted.involuntary
         }  # fmt: skip
         process.kill()
+
+
+def test_switches_of_threads_that_ended_stay_in_the_sum(tmp_path: Path) -> None:
+    """What a thread had when it was last read is kept: a count of switches so far never goes down."""
+    process = process_tree.Process(os.getpid())
+    process.folder = tmp_path
+    status = "Name:\tx\nvoluntary_ctxt_switches:\t{}\nnonvoluntary_ctxt_switches:\t{}\n"
+    for thread, waiting, forced in (("1", 10, 1), ("2", 20, 2)):
+        (tmp_path / "task" / thread).mkdir(parents=True)
+        (tmp_path / "task" / thread / "status").write_text(status.format(waiting, forced))
+    assert process_tree.switches(process) == {"switches_waiting": 30, "switches_forced": 3}
+    shutil.rmtree(tmp_path / "task" / "2")
+    (tmp_path / "task" / "1" / "status").write_text(status.format(15, 1))
+    for _ in "ab":
+        assert process_tree.switches(process) == {"switches_waiting": 35, "switches_forced": 3}
+
+
+def test_time_that_is_not_told_is_no_nought(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last process is reaped between its memory's reading and its time's: of that round there is neither."""
+    (tmp_path / "file").touch()
+    told = iter([{"cpu_time": 50.0}, ProcessLookupError(), {"cpu_time": 50.0}])
+
+    def cpu_s(_: process_tree.Process) -> dict[str, float]:
+        if isinstance(found := next(told), dict):
+            return found
+        raise found
+
+    monkeypatch.setattr(process_tree, "cpu_s", cpu_s)
+    monkeypatch.setattr(process_tree, "_children", lambda _: [])
+    with Appender(tmp_path / "host.jsonl") as record:
+        sampler = HostSampler(record, os.getpid(), rapl=Rapl(tmp_path))
+        for _ in range(3):
+            sampler.sample()
+    found = [(metric, value) for metric, value, _ in readings(tmp_path / "host.jsonl") if metric in ("cpu", "cpu_time")]
+    assert found == [("cpu_time", 50.0), ("cpu_time", 50.0), ("cpu", 0.0)]
 
 
 def test_what_an_ended_child_had_used_stays_in_the_sum() -> None:

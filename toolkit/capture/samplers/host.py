@@ -79,9 +79,9 @@ class HostSampler:
 
     def _sample_tree(self, now: float) -> None:
         rss = self._tree.summed(process_tree.resident).get("rss")
-        cpu_seconds = self._tree.used(process_tree.cpu_s).get("cpu_time", 0.0)
-        if not rss:
-            # It is being started, or has ended and waits to be reaped: nothing is resident, and nothing is known.
+        cpu_seconds = self._tree.used(process_tree.cpu_s).get("cpu_time")
+        if not rss or cpu_seconds is None:
+            # It is being started, has ended and waits to be reaped, or was just now: nothing is known.
             return
         self._told("rss", rss, "B")
         self._told("cpu_time", cpu_seconds, "s")

@@ -16,7 +16,10 @@ from toolkit.capture.kept_files import KeptFile, number_after
 
 # No oftener than this, and not while the machine has begun no process or thread at all.
 FIND_CHILDREN_EVERY_S = 0.5
-SWITCHES = (b"\nvoluntary_ctxt_switches:", b"\nnonvoluntary_ctxt_switches:")
+SWITCHES = {
+    "switches_waiting": b"\nvoluntary_ctxt_switches:",
+    "switches_forced": b"\nnonvoluntary_ctxt_switches:",
+}
 KIB = 1024
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -36,6 +39,9 @@ class Process:
         self.stat, self.statm = KeptFile(self.folder / "stat"), KeptFile(self.folder / "statm")
         # what it had used when it was last read
         self.used: Used = {}
+        # of which its threads' switches, by their ids, and those of threads that have ended
+        self.switches: dict[str, Used] = {}
+        self.switches_of_ended: Used = {}
 
     def lives(self) -> bool:
         """Whether it has not been reaped yet."""
@@ -153,11 +159,19 @@ def disk(process: Process) -> Used:
 
 
 def switches(process: Process) -> Used:
-    """Context switches of all threads: given up while waiting, and taken by the kernel."""
-    counts = [0, 0]
+    """Context switches of all threads so far: given up while waiting, and taken by the kernel.
+
+    The kernel tells of threads that live: of others it is what they had when they were last read.
+    """
+    living: dict[str, Used] = {}
     for task in (process.folder / "task").iterdir():
         with contextlib.suppress(*GONE):
             status = (task / "status").read_bytes()
-            for place, name in enumerate(SWITCHES):
-                counts[place] += number_after(name, status) or 0
-    return {"switches_waiting": counts[0], "switches_forced": counts[1]}
+            living[task.name] = {metric: number_after(name, status) or 0 for metric, name in SWITCHES.items()}
+    for thread in process.switches.keys() - living.keys():
+        _add(process.switches_of_ended, process.switches[thread])
+    process.switches = living
+    total = dict(process.switches_of_ended)
+    for counts in living.values():
+        _add(total, counts)
+    return total
