@@ -60,7 +60,7 @@ class JaxProbe:
     def forward(self, images: Array) -> Array:
         """In inference mode."""
         state = self._workload.state
-        return _array(self._forward(state.trainable, state.non_trainable, images))
+        return np.asarray(self._forward(state.trainable, state.non_trainable, images))
 
     def gradients(self, images: Array, labels: Array) -> tuple[Array, Array, dict[str, Array]]:
         """By jax.value_and_grad, as in the workload's step."""
@@ -70,11 +70,11 @@ class JaxProbe:
         variables = self._model.trainable_variables
         by_variable = {id(variable): gradient for variable, gradient in zip(variables, gradients, strict=True)}
         named = {
-            name: place.to_torch(_array(by_variable[id(place.variable)]))
+            name: place.to_torch(np.asarray(by_variable[id(place.variable)]))
             for name, place in keras_weights.places(self._model).items()
             if id(place.variable) in by_variable
         }
-        return _array(logits), _array(loss), named
+        return np.asarray(logits), np.asarray(loss), named
 
     def step(self, images: Array, labels: Array) -> None:
         """The workload's own."""
@@ -86,11 +86,6 @@ class JaxProbe:
     def _forward_and_loss(self, trainable: Any, non_trainable: Any, images: Any, labels: Any) -> Any:
         logits, updated = self._model.stateless_call(trainable, non_trainable, images, training=True)
         return self._loss(labels, logits), (logits, updated)
-
-
-def _array(tensor: Any) -> Array:
-    array = np.asarray(tensor)
-    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 
 def _flops(program: Any) -> int:

@@ -52,7 +52,7 @@ class TensorFlowProbe:
 
     def forward(self, images: Array) -> Array:
         """In inference mode."""
-        return _array(self._model(images, training=False))
+        return np.asarray(self._model(images, training=False))
 
     def gradients(self, images: Array, labels: Array) -> tuple[Array, Array, dict[str, Array]]:
         """By a gradient tape."""
@@ -64,19 +64,15 @@ class TensorFlowProbe:
             id(variable): gradient for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True)
         }
         named = {
-            name: place.to_torch(_array(gradients[id(place.variable)]))
+            name: place.to_torch(np.asarray(gradients[id(place.variable)]))
             for name, place in keras_weights.places(self._model).items()
             if id(place.variable) in gradients
         }
-        return _array(logits), _array(loss), named
+        return np.asarray(logits), np.asarray(loss), named
 
     def step(self, images: Array, labels: Array) -> None:
         """The workload's own."""
         self._workload.train_step(self._workload.to_device((tf.constant(images), tf.constant(labels))))
-
-
-def _array(tensor: Any) -> Array:
-    return np.asarray(tf.cast(tensor, tf.float32) if tensor.dtype == tf.bfloat16 else tensor)
 
 
 def _flops(operation: Any) -> int:

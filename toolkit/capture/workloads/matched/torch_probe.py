@@ -93,5 +93,5 @@ class TorchProbe:
 
 
 def _array(tensor: Tensor) -> Array:
-    array = tensor.detach().cpu()
-    return (array.float() if array.dtype == torch.bfloat16 else array).numpy()
+    array: Array = tensor.detach().cpu().numpy()
+    return array
