@@ -214,6 +214,22 @@ def test_mig_instances_are_read_beside_the_gpu_that_they_share(driver: Path, tmp
 
 
 @pytest.mark.parametrize(
+    ("variable", "used"),
+    [
+        ("0,9,1", [True, False, False]), ("GPU-stub-1", [False, True, False]), ("2, 0", [True, False, True]),
+        ("", [False, False, False]), ("MIG-stub-2-0", [False, False, True]),
+    ],
+)  # fmt: skip
+def test_gpus_that_a_run_was_given_are_those_that_cuda_shows(
+    driver: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, used: list[bool]
+) -> None:
+    """The first name that fits none ends the list; an instance's may be of any GPU that is split."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
+    played = play(driver, tmp_path, "gpu A\ngpu B\ngpu C\nmig 2", seconds=1)
+    assert [line[7] for line in played if line[0] == "gpu"] == used
+
+
+@pytest.mark.parametrize(
     ("script", "reason"),
     [
         ("init 9\ngpu A", "Driver Not Loaded"),

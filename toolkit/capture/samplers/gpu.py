@@ -13,7 +13,7 @@ from typing import Any
 import pynvml
 
 from toolkit.capture.record import Records
-from toolkit.capture.samplers import nvml_readings
+from toolkit.capture.samplers import nvml, nvml_readings
 from toolkit.capture.samplers.nvml_readings import MEMORY, PCIE_RATES, POWER, SLOW, USUAL, Reading, Taken
 
 SOURCE = "nvml"
@@ -65,6 +65,9 @@ class GpuSampler:
         if not count:
             record.unavailable(SOURCE, None, "all", "the driver shows no GPU")
         record.write("units", nvml_readings.UNITS)
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        self._visible = None if visible is None else nvml.left(_uuids(count), visible)
+        self._names_instance = "MIG-" in (visible or "")
         for index in range(count):
             self._add(index, driver)
 
@@ -110,7 +113,9 @@ class GpuSampler:
         limit = self._ask(device, "power_limit", pynvml.nvmlDeviceGetEnforcedPowerLimit)
         mig = self._ask(device, "mig", pynvml.nvmlDeviceGetMigMode)
         is_mig = None if mig is None else bool(mig[0])
-        used = self._used and _visible(index, uuid)
+        # Of which GPU an instance is, its name does not tell.
+        named = self._visible is None or index in self._visible or (is_mig is True and self._names_instance)
+        used = self._used and named
         told = (name, uuid, ARCHITECTURES.get(architecture), driver, is_mig, used, limit)
         self._record.write("gpu", device.name, *told)
         self.devices.append(device)
@@ -168,12 +173,10 @@ def _instances(device: Device) -> list[Device]:
     return found
 
 
-def _visible(index: int, uuid: str) -> bool:
-    """Whether CUDA_VISIBLE_DEVICES leaves the GPU, or an instance of one, to this run."""
-    names = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if names is None:
-        return True
-    return any(
-        name == str(index) or (name.startswith("GPU-") and uuid.startswith(name)) or name.startswith("MIG-")
-        for name in map(str.strip, names.split(","))
-    )
+def _uuids(count: int) -> dict[int, str]:
+    """By number; empty where a GPU does not answer, which CUDA counts all the same."""
+    found = dict.fromkeys(range(count), "")
+    for index in found:
+        with suppress(pynvml.NVMLError):
+            found[index] = pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetHandleByIndex(index))
+    return found

@@ -1,7 +1,7 @@
 """What NVML shows of the GPUs here (module pynvml, distribution nvidia-ml-py)."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,19 +40,24 @@ def detect() -> Presence:
 
 
 def visible(presence: Presence, variable: str | None) -> Presence:
-    """The GPUs that CUDA_VISIBLE_DEVICES leaves, in its order: numbers or UUIDs; the first that fits none ends it."""
+    """The GPUs that CUDA_VISIBLE_DEVICES leaves, in its order."""
     if variable is None:
         return presence
+    gpus = {gpu.number: gpu for gpu in presence.gpus}
+    found = tuple(gpus[number] for number in left({gpu.number: gpu.uuid for gpu in presence.gpus}, variable))
+    reason = presence.reason or f"CUDA_VISIBLE_DEVICES={variable!r} hides them"
+    return presence._replace(gpus=found, reason=None if found else reason)
+
+
+def left(uuids: Mapping[int, str], variable: str) -> list[int]:
+    """Numbers of the GPUs that CUDA_VISIBLE_DEVICES names, by number or UUID; the first that fits none ends it."""
     found = []
     for name in map(str.strip, variable.split(",")):
-        fitting = [
-            gpu for gpu in presence.gpus if name.strip() and (gpu.uuid.startswith(name) or str(gpu.number) == name)
-        ]
+        fitting = [number for number, uuid in uuids.items() if name and (uuid.startswith(name) or str(number) == name)]
         if not fitting:
             break
         found.append(fitting[0])
-    reason = presence.reason or f"CUDA_VISIBLE_DEVICES={variable!r} hides them"
-    return presence._replace(gpus=tuple(found), reason=None if found else reason)
+    return found
 
 
 @contextlib.contextmanager
