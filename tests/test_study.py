@@ -108,6 +108,25 @@ def test_a_matched_comparison_needs_a_verdict_on_the_models(tmp_path: Path) -> N
     assert told(studying.read(sweep.folder, force=True), MATCHED).verdict == SHOWN
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        STUDY.replace('framework = ["torch", "tf"]', 'framework = ["tf"]'),
+        STUDY.replace('a = { framework = "torch" }', 'a = { framework = "tf", batch = "8" }')
+        .replace('b = { framework = "tf" }', 'b = { framework = "tf", batch = "16" }')
+        .replace("matrix = { framework", "matrix = { batch = [8, 16], framework"),
+    ],
+)
+def test_matched_tensorflow_needs_one_also_without_pytorch(text: str, tmp_path: Path) -> None:
+    """Where PyTorch has no such point, or another claim holds two of TensorFlow's to each other."""
+    found = studying.read(ran(tmp_path, {(MATCHED, "tf"): 5}, text=text).folder, force=False)
+    assert told(found, MATCHED).verdict == NOT_TESTABLE
+    assert "are not verified" in str(found.withheld)
+    ours = [each for one in found.published if one.framework == "tf" for each in one.ours if each.mode == MATCHED]
+    assert ours
+    assert all(each.figure is None and "are not verified" in str(each.why) for each in ours)
+
+
 def test_modes_never_share_a_table(tmp_path: Path) -> None:
     """Each has its own verdict and its own figures beside the published ones."""
     found = result(tmp_path, times(10, 5) | times(5, 10, MATCHED))

@@ -180,7 +180,8 @@ def _circumstances(found: Definition, asked: Asked, measured: Sequence[Measured]
 
 
 def _unlike(mine: Sequence[Process]) -> str | None:
-    unshown = matched.doubtful(matched.compared(process.folder for process in mine))
+    """Also of one framework alone, for its figures stand beside published ones of another, and ours of PyTorch."""
+    unshown = [each for each in matched.compared(process.folder for process in mine) if each.doubtful]
     return matched.not_the_same(unshown) if unshown else None
 
 

@@ -22,7 +22,6 @@ from toolkit.analyses.study.points import (
 )
 from toolkit.analyses.sweep_results import UNFINISHED
 from toolkit.capture.sweeps import Sweep
-from toolkit.capture.verdicts import REFERENCE
 
 SCHEMA = 1
 
@@ -199,7 +198,7 @@ def _published(figure: Figure, measured: Sequence[Measured], by: Circumstances) 
     wanted = {EXPERIMENT: figure.experiment, **figure.of}
     wanted |= {"framework": figure.framework} if figure.framework else {}
     mine = [each for each in measured if figure.metric and matches(each.point, wanted)]
-    ours = [_ours(each, figure.metric, wanted, _doubt(each, measured, by)) for each in mine]
+    ours = [_ours(each, figure.metric, wanted, by) for each in mine]
     metric = CLAIMED.get(figure.metric)
     return Published(
         id=figure.id, what=figure.what, where=figure.where, evidence=figure.evidence, framework=figure.framework,
@@ -209,16 +208,8 @@ def _published(figure: Figure, measured: Sequence[Measured], by: Circumstances) 
     )  # fmt: skip
 
 
-def _doubt(each: Measured, measured: Sequence[Measured], by: Circumstances) -> str | None:
-    """Why a matched point has no figure beside PyTorch's: it is not verified to compute the same."""
-    if not each.point.spec or not each.point.spec.matched or each.point.spec.framework == REFERENCE:
-        return None
-    reference = {**each.point.settings, "framework": REFERENCE}
-    beside = [process for other in measured if matches(other.point, reference) for process in other.processes]
-    return by.unlike([*each.processes, *beside])
-
-
-def _ours(each: Measured, metric: str, wanted: Mapping[str, str], doubt: str | None) -> Ours:
+def _ours(each: Measured, metric: str, wanted: Mapping[str, str], by: Circumstances) -> Ours:
+    doubt = by.unlike(each.processes)
     values = [] if doubt else values_of(each.processes, metric)
     return Ours(
         mode=each.point.settings[MODE],
