@@ -20,7 +20,8 @@ RESIDENT, USED = "rss", "memory_used"
 class Process(NamedTuple):
     """One run: what was asked, what it says, what it ran on, and its steps' durations, none compiled or profiled.
 
-    `durations` are ns on the host with their share of the wait for the device; `gpus` are names of those in use.
+    `durations` are ns on the host with their share of the wait for the device; `gpus` are names of those in use, and
+    `gpu_indices` the same as samples call them.
     """
 
     folder: Path
@@ -28,6 +29,7 @@ class Process(NamedTuple):
     summary: Summary
     device: str | None
     gpus: Sequence[str]
+    gpu_indices: Sequence[str]
     facts: Mapping[str, Any]
     durations: Sequence[int]
     steady: Steady
@@ -55,6 +57,7 @@ def read(folder: Path, summary: Summary) -> Process:
             for row in runner.run(connection, "step_series")
             if row["pass_name"] in TIMED and not row["compiled"] and not row["profiled"]
         ]
+        in_use = connection.execute("SELECT DISTINCT pass_name, device FROM gpus WHERE used ORDER BY device").fetchall()
     durations = [row["host_ns"] + row["wait_ns"] for row in rows]
     spec, launched = runs.spec_of(folder), _json(folder / runs.LAUNCH)
     used = launched.get("gpus_used", [])
@@ -64,6 +67,7 @@ def read(folder: Path, summary: Summary) -> Process:
         summary=summary,
         device=runs.device_of(folder),
         gpus=sorted(gpu["name"] for gpu in launched.get("gpus", []) if gpu["uuid"] in used),
+        gpu_indices=[index for pass_name, index in in_use if pass_name in TIMED],
         facts=_json(folder / "raw" / timed_pass(spec) / "facts.json"),
         durations=durations,
         steady=steady_state(durations),

@@ -7,7 +7,7 @@ sum to its whole.
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from statistics import median
+from statistics import fmean, median
 from typing import Any, NamedTuple
 
 from msgspec import Struct
@@ -19,6 +19,7 @@ from toolkit.analyses.statistics import ratio_interval
 from toolkit.analyses.study.metrics import (
     CLAIMED,
     loss_sum,
+    of_gpus,
     sampled,
     steps_an_epoch,
     without_validation,
@@ -202,7 +203,13 @@ def percentages(a: Side, b: Side) -> Mechanism | None:
         _both(
             "control group's use, of its limit", "%", sides, _of_limit, "the control group has no limit, or tells none"
         ),
-        _both("GPU memory, most used", "B", sides, lambda process: sampled(process, "memory_used", "most"), "no GPU"),
+        _both(
+            "GPU memory, most used on the fullest",
+            "B",
+            sides,
+            lambda process: of_gpus(process, "memory_used", "most", max),
+            "no GPU",
+        ),
     ]
     one, every = rows[:2]
     says = (
@@ -272,14 +279,14 @@ def tracing(a: Side, b: Side) -> Mechanism | None:
 
 
 def power(a: Side, b: Side) -> Mechanism | None:
-    """Mean power of the GPU and images a joule."""
+    """Mean power of the GPUs in use, and images a joule."""
     sides = (a, b)
-    why = next((told for process in (*a, *b) if (told := _unavailable(process, "nvml"))), "no power sensor was read")
+    why = next((told for process in (*a, *b) if (told := _unavailable(process, "nvml"))), "no GPU in use told it")
     rows = [
         _both("mean power", "mW", sides, CLAIMED["power"].of, why),
         _both("images a joule", "number", sides, METRICS["images_per_joule"].of, why),
         _both("samples a second", "number", sides, METRICS["throughput"].of),
-        _both("mean GPU utilisation", "%", sides, lambda process: sampled(process, "utilisation"), why),
+        _both("mean GPU utilisation", "%", sides, lambda process: of_gpus(process, "utilisation", "mean", fmean), why),
     ]
     says = "Power by NVML's sensor, with its window and stated bound in each run's own report."
     return _told("power", "Power", says if rows[0].a else f"There is no power here: {why}.", rows)

@@ -1,6 +1,6 @@
 """What the claims of studies are about: the metrics of comparisons, and those that only publications tell."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 
 from toolkit.analyses.processes import METRICS, RESIDENT, Metric, Process
@@ -40,9 +40,22 @@ def loss_sum(process: Process) -> float | None:
 
 
 def sampled(process: Process, metric: str, figure: str = "mean") -> float | None:
-    """A sampler's reading over the whole unprofiled pass: its `mean`, `least` or `most`."""
-    whole = [entry for entry in process.summary.samples if entry.pass_name == TIME and entry.epoch is None]
-    return next((float(getattr(entry, figure)) for entry in whole if entry.metric == metric), None)
+    """The host's reading over the whole unprofiled pass: its `mean`, `least` or `most`."""
+    return _readings(process, metric, figure).get(None)
+
+
+def of_gpus(process: Process, metric: str, figure: str, together: Callable[[Iterable[float]], float]) -> float | None:
+    """NVML's reading over the same pass, of the GPUs in use; None where there is none, or one of them tells none."""
+    told = _readings(process, metric, figure)
+    mine = [told.get(index) for index in process.gpu_indices]
+    known = [value for value in mine if value is not None]
+    return together(known) if known and len(known) == len(mine) else None
+
+
+def _readings(process: Process, metric: str, figure: str) -> dict[str | None, float]:
+    """By device: None is the host, and NVML's are all that it shows, in use or not."""
+    entries = (entry for entry in process.summary.samples if entry.pass_name == TIME and entry.epoch is None)
+    return {entry.device: float(getattr(entry, figure)) for entry in entries if entry.metric == metric}
 
 
 def _of_all_processors(process: Process) -> float | None:
@@ -56,7 +69,7 @@ def _of_memory(process: Process) -> float | None:
 
 
 def _power(process: Process) -> float | None:
-    return next((told for metric in POWER if (told := sampled(process, metric)) is not None), None)
+    return next((told for metric in POWER if (told := of_gpus(process, metric, "mean", sum)) is not None), None)
 
 
 def _image_latency(process: Process) -> float | None:
@@ -85,5 +98,5 @@ CLAIMED: Mapping[str, Metric] = {
     "cpu_all_cores": Metric("%", "lower", "the same, of all cores that it may use", _of_all_processors),
     "memory_share": Metric("%", "lower", "most resident memory of the worker, of the machine's", _of_memory),
     "image_latency": Metric("ns", "lower", "the median request of the smallest batch, an image", _image_latency),
-    "power": Metric("mW", "lower", "mean power of the GPU", _power),
+    "power": Metric("mW", "lower", "mean power of the GPUs in use, together", _power),
 }  # fmt: skip
