@@ -75,6 +75,19 @@ def test_a_noisy_machine_shows_neither_difference_nor_equality(tmp_path: Path) -
     assert told(result(tmp_path, times(10, 10), text=text, noise=(1.0, 1.2, 0.8))).verdict == NOT_SHOWN
 
 
+def test_a_figure_of_nothing_is_one_and_has_no_ratio(tmp_path: Path) -> None:
+    """Between epochs these runs do nothing but validate: 0 stands beside the published figure, and bars the verdict."""
+    found = result(tmp_path, times(10, 5), text=STUDY.replace('"step_time"', '"epoch_gap_alone"'))
+    (ours,) = (one for one in found.published[0].ours if one.mode == SHIPPED)
+    assert ours.figure
+    assert (ours.figure.estimate, ours.figure.processes) == (0, [3])
+    claim = told(found)
+    assert claim.verdict == NOT_TESTABLE
+    assert "framework=tf: epoch_gap_alone is 0 in 3 of 3 runs, which has no ratio" in claim.why
+    assert claim.pairs[0].a
+    assert claim.pairs[0].ratio is None
+
+
 def test_too_few_processes_are_no_test(tmp_path: Path) -> None:
     """The figures are there, the interval is not, and the reason is."""
     found = told(result(tmp_path, times(10, 5), noise=(1.0,)))

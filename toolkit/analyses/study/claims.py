@@ -181,7 +181,7 @@ def _pair(claim: Claim, a: Measured, b: Measured, by: Circumstances) -> Pair:
         return Pair(settings=settings, a=None, b=None, ratio=None, verdict=NOT_TESTABLE, why=unlike, mechanisms=[])
     values = [values_of(each.processes, claim.metric) for each in (a, b)]
     medians = [median_interval(mine) if mine else None for mine in values]
-    ratio = ratio_interval(*values) if all(values) else None
+    ratio = ratio_interval(*values) if all(mine and min(mine) > 0 for mine in values) else None
     found = _of_ratio(claim, ratio) if ratio else NOT_TESTABLE
     why = None
     if ratio is None:
@@ -202,15 +202,19 @@ def _mechanisms(claim: Claim, a: Sequence[Process], b: Sequence[Process]) -> lis
 
 
 def values_of(processes: Sequence[Process], metric: str) -> list[float]:
-    """One value a process, of those that tell the metric; 0 has no ratio to anything."""
+    """One value a process, of those that tell the metric."""
     told = (CLAIMED[metric].of(process) for process in processes)
-    return [value for value in told if value is not None and value > 0]
+    return [value for value in told if value is not None]
 
 
 def _lacking(claim: Claim, sides: Sequence[Measured], values: Sequence[Sequence[float]]) -> Iterator[str]:
+    """Why there is no ratio: a side without figures, or one that holds a 0, without which the others would mislead."""
     for each, side, mine in zip(sides, (claim.a, claim.b), values, strict=True):
-        if not mine:
-            named = ", ".join(f"{name}={text}" for name, text in side.items())
+        named = ", ".join(f"{name}={text}" for name, text in side.items())
+        if mine and min(mine) <= 0:
+            zeros = sum(value <= 0 for value in mine)
+            yield f"{named}: {claim.metric} is 0 in {zeros} of {len(mine)} runs, which has no ratio"
+        elif not mine:
             untold = f"no run of it tells {claim.metric}" if each.status == COMPLETE else each.status.replace("_", " ")
             yield f"{named}: {untold}" + (f" ({each.reason})" if each.reason else "")
 
