@@ -8,9 +8,9 @@ from msgspec import structs
 
 from tests.made_runs import made_run
 from toolkit.analyses.processes import Process, read
-from toolkit.analyses.study.mechanisms import Mechanism, percentages, power
+from toolkit.analyses.study.mechanisms import Mechanism, between_epochs, loss, percentages, power
 from toolkit.analyses.study.metrics import CLAIMED
-from toolkit.analyses.summary import Sample
+from toolkit.analyses.summary import Gap, Sample, Scalar
 from toolkit.commands.sides import summary_of
 from toolkit.ingest.store import StoreWriter
 
@@ -69,3 +69,29 @@ def test_memory_and_utilisation_are_of_the_gpus_in_use(process: Process) -> None
     sides = ([on_gpus(process)], [on_gpus(process, "0", "1")])
     assert rows_of(percentages(*sides))["GPU memory, most used on the fullest"] == (None, 9e6)
     assert rows_of(power(*sides))["mean GPU utilisation"] == (None, 45.0)
+
+
+def test_the_parts_of_a_gap_sum_to_it(process: Process) -> None:
+    """Of an even number of gaps and of processes, too: both are of one gap of one process."""
+    parts = [{"validation": 3, "other": 4}, {"validation": 90, "other": 1}, {"checkpoint": 20}, {"other": 50}]
+    gaps = [Gap(pass_name="time", epoch=place, gap_ns=sum(each.values()), parts_ns=each)
+            for place, each in enumerate(parts, 1)]  # fmt: skip
+    side = [
+        process._replace(summary=structs.replace(process.summary, gaps=mine))
+        for mine in (gaps[:2], gaps[1:], gaps[2:], gaps[3:])
+    ]
+    told = rows_of(between_epochs(side, side[2:]))
+    wholes = told.pop("gap between epochs")
+    assert wholes == (20, 20)
+    of_it = [ends for name, ends in told.items() if name.startswith("of it")]
+    assert tuple(sum(filter(None, each)) for each in zip(*of_it, strict=True)) == wholes
+
+
+def test_a_loss_of_nothing_is_told(process: Process) -> None:
+    """A network may learn its images by heart: there is a figure, and no factor."""
+    scalars = [Scalar(pass_name="time", epoch=2, name="train_loss", value=value) for value in (0.5, 0.0)]
+    sides = [[process._replace(summary=structs.replace(process.summary, scalars=[each]))] for each in scalars]
+    told = loss(*sides)
+    assert rows_of(told)["loss, mean over samples"] == (0.5, 0.0)
+    assert told
+    assert "7.5 beside 0.000, for 15 steps" in told.says

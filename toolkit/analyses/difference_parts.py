@@ -61,7 +61,7 @@ def tables(a: Sequence[Process], b: Sequence[Process]) -> tuple[list[PartTable],
     """Of every total that both sides tell of as many steps, and notes on those that are not."""
     found, notes = [], []
     for of, (unit, read) in TOTALS.items():
-        mine, its = (_middle(side, read) for side in (a, b))
+        mine, its = (middle(side, read) for side in (a, b))
         if mine and its and mine[1].alike == its[1].alike:
             found.append(_table(of, unit, mine, its))
         elif mine and its:
@@ -71,12 +71,13 @@ def tables(a: Sequence[Process], b: Sequence[Process]) -> tuple[list[PartTable],
     return found, notes
 
 
-def _middle(side: Sequence[Process], read: Callable[[Process], Whole | None]) -> tuple[str, Whole] | None:
+def middle(side: Sequence[Process], read: Callable[[Process], Whole | None]) -> tuple[str, Whole] | None:
+    """Name and whole of the process whose whole is the middle one; None where none tells any."""
     told = [(whole.whole, process.name, whole) for process in side if (whole := read(process))]
     if not told:
         return None
-    middle = median_low(whole for whole, _, _ in told)
-    return next((name, whole) for size, name, whole in told if size == middle)
+    size = median_low(size for size, _, _ in told)
+    return next((name, whole) for own, name, whole in told if own == size)
 
 
 def _table(of: str, unit: Unit, a: tuple[str, Whole], b: tuple[str, Whole]) -> PartTable:

@@ -126,13 +126,13 @@ def first_epoch(a: Side, b: Side) -> Mechanism | None:
 
 
 def between_epochs(a: Side, b: Side) -> Mechanism | None:
-    """The gap between epochs by its parts, beside the window over which NVML averages utilisation."""
+    """The middle gap of the middle process by its parts, beside the window over which NVML averages utilisation."""
     sides = (a, b)
-    gap = _both("gap between epochs", "ns", sides, METRICS["epoch_gap"].of)
-    names = dict.fromkeys(name for side in sides for process in side for name in _gap(process))
+    mine, its = (_middle_gap(side) for side in sides)
+    gap = _row("gap between epochs", "ns", _of_gap(mine), _of_gap(its))
     parts = [
-        _both(f"of it {name.replace('_', ' ')}", "ns", sides, lambda process, name=name: _gap(process).get(name, 0.0))  # type: ignore[misc] # bound as it is made
-        for name in names
+        _row(f"of it {name.replace('_', ' ')}", "ns", _of_gap(mine, name), _of_gap(its, name))
+        for name in dict.fromkeys(name for each in (mine, its) if each for name in each.parts)
     ]
     epoch = _both("an epoch", "ns", sides, METRICS["epoch_time"].of)
     says = (
@@ -179,9 +179,10 @@ def loss(a: Side, b: Side) -> Mechanism | None:
         return None
     classes = spec.classes
     start = math.log(classes)
+    factor = f", a factor of {added.a / mean.b:,.0f}" if mean.b else ""
     says = (
         f"Told alike, the losses are {mean.a:.3f} and {mean.b:.3f}; a's sum beside b's mean would be "
-        f"{added.a:,.1f} beside {mean.b:.3f}, a factor of {added.a / mean.b:,.0f}, for {steps.a:,.0f} steps. "
+        f"{added.a:,.1f} beside {mean.b:.3f}{factor}, for {steps.a:,.0f} steps. "
         f"Untrained, {classes} classes have a mean of ln {classes} = {start:.3f}, "
         f"and a sum of {start * (steps.a or 0):,.1f}."
     )
@@ -335,10 +336,22 @@ def _stage(process: Process, stage: str) -> float | None:
     return next((float(ns) for ns in found), None)
 
 
-def _gap(process: Process) -> Mapping[str, float]:
+def _gap(process: Process) -> difference_parts.Whole | None:
     """The gap in the middle, by its parts."""
     gaps = sorted((gap for gap in process.summary.gaps if gap.pass_name == TIME), key=lambda gap: gap.gap_ns)
-    return {name: float(ns) for name, ns in gaps[(len(gaps) - 1) // 2].parts_ns.items()} if gaps else {}
+    return difference_parts.Whole(gaps[(len(gaps) - 1) // 2].parts_ns) if gaps else None
+
+
+def _middle_gap(side: Side) -> difference_parts.Whole | None:
+    found = difference_parts.middle(side, _gap)
+    return found[1] if found else None
+
+
+def _of_gap(gap: difference_parts.Whole | None, part: str | None = None) -> float | None:
+    """All of it, or a part, of which there may be none."""
+    if gap is None:
+        return None
+    return float(gap.whole if part is None else gap.parts.get(part, 0))
 
 
 def _less(one: float | None, other: float | None) -> float | None:
