@@ -9,7 +9,7 @@ from rich.console import Console
 
 from tests.commands import hwprof, in_process
 from tests.report_runs import HOSTILE
-from tests.studies import STUDY, begun, ran, result
+from tests.studies import STUDY, begun, ran, result, written
 from tests.test_house import make
 from tests.test_report import Page, assert_shown, at
 from toolkit.analyses.study.claims import CONTRADICTED, NOT_SHOWN, NOT_TESTABLE, SHOWN, InMode
@@ -286,6 +286,15 @@ def test_bad_input_is_one_clear_line(tmp_path: Path) -> None:
         assert answer.returncode == BAD_INPUT
         assert line in answer.stderr.splitlines()[-1]
         assert not (tmp_path / "runs").exists()
+
+
+def test_a_scale_that_runs_nothing_says_why(tmp_path: Path) -> None:
+    """In the words of the study, and without a folder."""
+    text = STUDY.replace("[[published]]", '[experiments.scales.smoke]\nskip = "it takes hours"\n[[published]]', 1)
+    answer = in_process("study", written(tmp_path, text), "--experiment", "train", "--runs", tmp_path / "runs")
+    assert answer.returncode == BAD_INPUT
+    assert "No experiment is run at scale smoke: train: it takes hours." in answer.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.e2e

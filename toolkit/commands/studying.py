@@ -105,6 +105,9 @@ def _no_dataset(data_dir: str, scale: definition.Scale) -> str | None:
 def begin(study: Study, *, runs: Path, seed: int, limits: Limits) -> Sweep:
     """A new study's folder, with all that a resume and a report need."""
     made = points.of_study(study.definition, study.asked, profiles=launch.ROOT / "profiles")
+    if not made:
+        whys = "; ".join(f"{each.id}: {points.skipped(each, study.asked)}" for each in study.definition.experiments)
+        raise HwprofError(f"No experiment is run at scale {study.asked.scale}: {whys}.", remedy="Give another --scale.")
     if not any(point.spec for point in made):
         raise HwprofError(str(made[0].refused), remedy="No point of the study can run.")
     sweep = sweeps.create(runs, points=made, seed=seed, limits=limits, kind=f"study-{study.asked.study}")

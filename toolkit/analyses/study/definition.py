@@ -7,10 +7,10 @@ evidence: one line each.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import Meta, Struct, structs
 
 from toolkit.analyses.study.mechanisms import MECHANISMS
 from toolkit.analyses.study.metrics import CLAIMED
@@ -30,6 +30,9 @@ Need = Literal["gpu", "cifar10"]
 Mode = Literal["as-shipped", "matched"]
 Settings = dict[str, Any]
 Select = dict[str, str]
+# Of none there would be no point, without a word: `skip` says why an experiment is left out.
+Modes = Annotated[list[Mode], Meta(min_length=1)]
+Axes = dict[str, Annotated[list[Any], Meta(min_length=1)]]
 
 
 class _Strict(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,9 +72,9 @@ class ScaleSettings(_Strict, frozen=True, kw_only=True):
     """What a scale changes: settings, whole axes, modes. `skip` is why an experiment is not run at it."""
 
     settings: Settings = {}
-    matrix: dict[str, list[Any]] = {}
+    matrix: Axes = {}
     cases: list[Settings] | None = None
-    modes: list[Mode] | None = None
+    modes: Modes | None = None
     skip: str = ""
 
 
@@ -89,9 +92,9 @@ class Experiment(_Strict, frozen=True, kw_only=True):
     id: str
     title: str
     published_on: str
-    modes: list[Mode]
+    modes: Modes
     settings: Settings = {}
-    matrix: dict[str, list[Any]] = {}
+    matrix: Axes = {}
     cases: list[Settings] = []
     scales: dict[Scale, ScaleSettings] = {}
 
@@ -131,15 +134,11 @@ class Definition(_Strict, frozen=True, kw_only=True):
     settings: Settings = {}
     scales: dict[Scale, StudyScale]
     choices: list[Choice] = []
-    experiments: list[Experiment]
+    experiments: Annotated[list[Experiment], Meta(min_length=1)]
     published: list[Figure]
     claims: list[Claim]
     unstated: list[str] = []
     flaws: list[str] = []
-
-    def experiment(self, name: str) -> Experiment:
-        """The one of this id."""
-        return next(each for each in self.experiments if each.id == name)
 
 
 def names(folder: Path) -> list[str]:
@@ -196,6 +195,8 @@ def _check_figure(figure: Figure, found: Definition) -> None:
     if figure.metric or figure.experiment:
         known(figure.metric, CLAIMED, f"metric of figure {figure.id}:")
         known(figure.experiment, [each.id for each in found.experiments], f"experiment of figure {figure.id}:")
+    for name in figure.of:
+        known(name, FIELDS, f"setting of figure {figure.id}:")
 
 
 def _check_claim(claim: Claim, found: Definition) -> None:
