@@ -230,6 +230,13 @@ def test_what_was_scaled_stands_beside_every_figure(tmp_path: Path) -> None:
     assert ours.figure.estimate == pytest.approx(10e6, rel=0.003)
 
 
+def test_to_vary_a_choice_leaves_other_experiments_alone(tmp_path: Path) -> None:
+    """One that is made for some of them names these."""
+    text = STUDY.replace('reason = "not stated"', 'reason = "not stated"\nexperiments = ["train"]')
+    (choice,) = studying.read(begun(tmp_path, text).folder, force=True).choices
+    assert choice.vary == "--set normalise=cifar10 --experiment train"
+
+
 @pytest.mark.e2e
 def test_every_figure_of_the_page_is_one_of_study_json(tmp_path: Path) -> None:
     """Exactly, where it says it stands; sections come in their order, and what is unknown says why."""

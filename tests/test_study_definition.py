@@ -74,8 +74,27 @@ def test_what_counts_more(tmp_path: Path) -> None:
     ask = asked("a_study", "smoke", epochs="4", normalise="cifar10")
     specs = [point.spec for point in points.of_study(found, ask, profiles=PROFILES)]
     assert {(spec.epochs, spec.steps, spec.normalise) for spec in specs if spec} == {(4, 15, "cifar10")}
-    changed = {each.setting: (each.full, each.here) for each in points.scaled(found, ask)}
+    changed = {each.setting: (each.full, each.here) for each in points.scaled(found, ask, profiles=PROFILES)}
     assert changed == {"epochs": ("10", "4"), "steps": ("100", "15"), "normalise": ("none", "cifar10")}
+
+
+def test_what_was_scaled_is_held_to_what_full_runs(tmp_path: Path) -> None:
+    """What the study leaves open is the profile's, or a point's; one given as it would be anyway is no change."""
+    found = definition.read(written(tmp_path, STUDY.replace("steps = 15 }", "steps = 15, batch = 32 }")))
+    ask = Asked(study="a", scale="smoke", no_dataset=None, overrides={"passes": ["time"], "infer_repeats": ["5"]})
+    changed = {each.setting: (each.full, each.here) for each in points.scaled(found, ask, profiles=PROFILES)}
+    assert changed == {
+        "epochs": ("10", "2"), "steps": ("100", "15"), "batch": ("64", "32"), "infer_repeats": ("0", "5"),
+    }  # fmt: skip
+
+
+def test_inference_alone_has_no_settings_of_training() -> None:
+    """Nothing of its figures hangs on how long another experiment of the study trains."""
+    found = definition.read(studying.path_of("slides_itai2376"))
+    changed = points.scaled(found, asked("slides_itai2376", "short"), profiles=PROFILES)
+    by = {name: {each.setting for each in changed if each.experiment == name} for name in ("train", "infer", "deep")}
+    assert by["train"] == {"epochs", "steps", "validation_steps", "threads"}
+    assert by["infer"] == by["deep"] == {"threads", "infer_repeats"}
 
 
 def test_a_list_on_the_command_line_is_an_axis(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def resolve(profile: Path | None, overrides: Iterable[str], *, profiles: Path) -
     """
     given = dict(split(item) for item in overrides)
     path = profile or profiles / f"{known(given.get('model', 'resnet50'), model_names(profiles), 'model')}.toml"
-    values = _read_profile(path) | {name: parse(name, text) for name, text in given.items()}
+    values = read_profile(path) | {name: parse(name, text) for name, text in given.items()}
     return check(RunSpec(**values))
 
 
@@ -412,7 +412,8 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
         raise HwprofError(f"Cannot read the {what} {path}: {error}.", remedy="Give a TOML file.") from error
 
 
-def _read_profile(path: Path) -> dict[str, Any]:
+def read_profile(path: Path) -> dict[str, Any]:
+    """The settings that a profile file has; HwprofError where it cannot be read, or one is none."""
     return {name: from_toml(path, name, value) for name, value in read_toml(path, "profile").items()}
 
 

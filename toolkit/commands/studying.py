@@ -28,7 +28,8 @@ from toolkit.reports.html import page
 from toolkit.reports.html import study as html
 from toolkit.spec import known
 
-STUDIES = launch.ROOT / "profiles" / "studies"
+PROFILES = launch.ROOT / "profiles"
+STUDIES = PROFILES / "studies"
 # Beside a sweep's own files, the definition as it was, and what was asked.
 TOML, ASKED, RESULT, PAGE = "study.toml", sweeps.STUDY, "study.json", "study.html"
 CPU, CUDA = "cpu", "cuda"
@@ -104,7 +105,7 @@ def _no_dataset(data_dir: str, scale: definition.Scale) -> str | None:
 
 def begin(study: Study, *, runs: Path, seed: int, limits: Limits) -> Sweep:
     """A new study's folder, with all that a resume and a report need."""
-    made = points.of_study(study.definition, study.asked, profiles=launch.ROOT / "profiles")
+    made = points.of_study(study.definition, study.asked, profiles=PROFILES)
     if not made:
         whys = "; ".join(f"{each.id}: {points.skipped(each, study.asked)}" for each in study.definition.experiments)
         raise HwprofError(f"No experiment is run at scale {study.asked.scale}: {whys}.", remedy="Give another --scale.")
@@ -177,7 +178,7 @@ def _circumstances(found: Definition, asked: Asked, measured: Sequence[Measured]
     return Circumstances(
         no_gpu=_no_gpu(asked, measured),
         no_dataset=asked.no_dataset or ("synthetic images were asked for" if synthetic else None),
-        scaled=results.changes(found, asked),
+        scaled=results.changes(found, asked, profiles=PROFILES),
         unlike=lambda mine: None if force else _unlike(mine),
     )
 

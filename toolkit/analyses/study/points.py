@@ -1,20 +1,34 @@
 """The points of a study at a scale: every experiment's matrix in each of its modes, and what the scale changed."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
 from toolkit.analyses.study.definition import FULL, Definition, Experiment, Scale, Settings, settings_of
-from toolkit.capture.matrix import Matrix, Point, combinations
-from toolkit.spec import FIELDS, shown
+from toolkit.capture.matrix import USUAL, Matrix, Point, combinations
+from toolkit.spec import FIELDS, read_profile, shown
 
 # By which a study's points differ from one another beside their settings.
 EXPERIMENT, MODE = "experiment", "mode"
 DATASET, CIFAR10, SYNTHETIC = "dataset", "cifar10", "synthetic"
 # Where a run lies, and how long it may take, change no figure.
 PLACES = frozenset({"data_dir", "weights_dir", "timeout_s", "runtime"})
+TRAIN = "train"
+# What inference alone does not heed.
+OF_TRAINING = frozenset(
+    {
+        "epochs",
+        "steps",
+        "validation_steps",
+        "warmup_steps",
+        "optimizer",
+        "learning_rate",
+        "momentum",
+        "checkpoint",
+    }
+)
 
 
 class Scaled(Struct, frozen=True, kw_only=True):
@@ -90,8 +104,8 @@ def skipped(experiment: Experiment, asked: Asked) -> str:
     return own.skip if own else ""
 
 
-def scaled(found: Definition, asked: Asked) -> list[Scaled]:
-    """What is not as at scale full, by experiment."""
+def scaled(found: Definition, asked: Asked, *, profiles: Path) -> list[Scaled]:
+    """What is not as at scale full, by experiment, of what its runs heed."""
     changes = []
     for experiment in found.experiments:
         if skipped(experiment, asked):
@@ -99,10 +113,10 @@ def scaled(found: Definition, asked: Asked) -> list[Scaled]:
         full, full_cases = settings_of(found, experiment, FULL)
         here, cases = settings_of(found, experiment, asked.scale)
         here |= asked.given
-        for name in dict.fromkeys(name for name in (*full, *here) if name != MODE):
-            usual = _usual(name)
-            texts = [", ".join(matrix.get(name, (usual,))) for matrix in (full, here)]
-            if texts[0] != texts[1] and name not in PLACES:
+        unheeded = PLACES | {MODE} | (frozenset() if TRAIN in _tasks(here) else OF_TRAINING)
+        for name in dict.fromkeys(name for name in (*full, *here) if name not in unheeded):
+            texts = [", ".join(_values(name, matrix, profiles)) for matrix in (full, here)]
+            if texts[0] != texts[1]:
                 changes.append(Scaled(experiment=experiment.id, setting=name, full=texts[0], here=texts[1]))
         modes = [", ".join(each) for each in (experiment.modes, modes_of(experiment, asked.scale))]
         if modes[0] != modes[1]:
@@ -114,8 +128,20 @@ def scaled(found: Definition, asked: Asked) -> list[Scaled]:
     return changes
 
 
-def _usual(name: str) -> str:
-    return shown(FIELDS[name].default) if name in FIELDS else ""
+def _values(name: str, matrix: Matrix, profiles: Path) -> Iterable[str]:
+    """A setting's, where a study leaves it open as its points get it: a point's own, the profile's, any run's."""
+    if name in matrix:
+        return matrix[name]
+    models = matrix.get("model", (FIELDS["model"].default,))
+    told = [
+        USUAL[task].get(name) or shown(read_profile(profiles / f"{model}.toml").get(name, FIELDS[name].default))
+        for model in models for task in _tasks(matrix)
+    ]  # fmt: skip
+    return dict.fromkeys(told)
+
+
+def _tasks(matrix: Matrix) -> Sequence[str]:
+    return matrix.get("task", (TRAIN,))
 
 
 def matches(point: Point, wanted: dict[str, str]) -> bool:

@@ -1,6 +1,7 @@
 """What a study came to: each published figure with ours beside it, each claim's verdict, and all that it depends on."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
@@ -164,9 +165,9 @@ def results(
     )  # fmt: skip
 
 
-def changes(found: Definition, asked: Asked) -> list[Scaled]:
+def changes(found: Definition, asked: Asked, *, profiles: Path) -> list[Scaled]:
     """What is not as at scale full: nothing there, unless the command line says so."""
-    return scaled(found, asked) if asked.scale != FULL or asked.given else []
+    return scaled(found, asked, profiles=profiles) if asked.scale != FULL or asked.given else []
 
 
 def _modes(experiment: str, measured: Sequence[Measured]) -> list[str]:
@@ -228,11 +229,17 @@ def _choices(found: Definition, asked: Asked) -> list[Chosen]:
             value=", ".join(_here(found, asked, each)),
             given=each.setting in asked.overrides,
             reason=each.reason,
-            vary=f"--set {each.setting}={each.other}" if each.other is not None else f"--set {each.setting}=…",
+            vary=_vary(each),
             experiments=each.experiments,
         )
         for each in found.choices
     ]
+
+
+def _vary(choice: Choice) -> str:
+    """Options that change it in the experiments that it is chosen for: --set alone would in all of them."""
+    other = "…" if choice.other is None else choice.other
+    return " ".join((f"--set {choice.setting}={other}", *(f"--experiment {each}" for each in choice.experiments)))
 
 
 def _here(found: Definition, asked: Asked, choice: Choice) -> list[str]:
