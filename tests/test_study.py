@@ -12,11 +12,12 @@ from tests.report_runs import HOSTILE
 from tests.studies import STUDY, begun, ran, result, written
 from tests.test_house import make
 from tests.test_report import Page, assert_shown, at
-from toolkit.analyses.study.claims import CONTRADICTED, NOT_SHOWN, NOT_TESTABLE, SHOWN, InMode
+from toolkit.analyses.study import claims
+from toolkit.analyses.study.claims import CONTRADICTED, NOT_SHOWN, NOT_TESTABLE, SHOWN, InMode, Pair, Verdict
 from toolkit.analyses.study.results import StudyResult
 from toolkit.capture import launch
 from toolkit.capture.runtime import Wish
-from toolkit.capture.sweeps import COMPLETE, Entry, Log
+from toolkit.capture.sweeps import COMPLETE, UNSUPPORTED, Entry, Log
 from toolkit.commands import studying, sweeping
 from toolkit.errors import BAD_INPUT
 from toolkit.reports import study as report
@@ -178,8 +179,8 @@ def test_a_claim_that_nothing_measures_says_so(tmp_path: Path) -> None:
     assert "Claims that nothing here measures" in text_of(found)
 
 
-def test_several_pairs_come_to_one_verdict(tmp_path: Path) -> None:
-    """Shown where all are; contradicted where some are and none is shown; mixed otherwise, with the numbers."""
+def test_of_several_pairs_without_figures_the_first_says_why(tmp_path: Path) -> None:
+    """Of several that nothing is told of, none is testable, with the first one's reason."""
     text = STUDY.replace("matrix = { framework", "matrix = { batch = [8, 16], framework")
     sweep = begun(tmp_path, text)
     with Log(sweep) as log:
@@ -189,6 +190,38 @@ def test_several_pairs_come_to_one_verdict(tmp_path: Path) -> None:
     assert found.verdict == NOT_TESTABLE
     assert found.why.startswith("of 2 pairs 2 not testable, such as: framework=torch: out of memory (time pass: no")
     assert [pair.settings for pair in found.pairs] == [{"batch": "8"}, {"batch": "16"}]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "verdict"),
+    [
+        ((SHOWN, SHOWN), SHOWN),
+        ((SHOWN, NOT_TESTABLE), NOT_SHOWN),
+        ((SHOWN, NOT_SHOWN), NOT_SHOWN),
+        ((CONTRADICTED, NOT_TESTABLE), CONTRADICTED),
+        ((SHOWN, CONTRADICTED), NOT_SHOWN),
+        ((NOT_TESTABLE, NOT_TESTABLE), NOT_TESTABLE),
+    ],
+)
+def test_a_claim_of_several_pairs_is_shown_where_all_are(pairs: tuple[Verdict, Verdict], verdict: Verdict) -> None:
+    """Not where one was not tested; contradicted where some are and none is shown; with the numbers."""
+    made = [Pair(settings={}, a=None, b=None, ratio=None, verdict=each, why=None, mechanisms=[]) for each in pairs]
+    found, why = claims._together(made)
+    assert found == verdict
+    assert "of 2 pairs " in why
+
+
+def test_a_point_that_cannot_run_bars_its_claim_by_its_own_reason(tmp_path: Path) -> None:
+    """Also where the claim is of some models only, and the point differs from others in its framework alone."""
+    text = STUDY.replace("[[claims]]", '[[claims]]\nonly = { model = ["resnet18"] }')
+    sweep = begun(tmp_path, text, {"model": ["resnet18"], "mode": [SHIPPED]})
+    (refused,) = (point for point in sweep.points if point.refused)
+    with Log(sweep) as log:
+        log.append(Entry(point=refused.number, repeat=0, status=UNSUPPORTED, reason=refused.refused))
+    assert (
+        "framework=tf: unsupported (keras.applications has no resnet18."
+        in told(studying.read(sweep.folder, force=True)).why
+    )
 
 
 def test_a_point_that_failed_ends_no_study(tmp_path: Path) -> None:

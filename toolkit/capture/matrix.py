@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,14 @@ Matrix = dict[str, tuple[str, ...]]
 class Point:
     """One combination: its number from 1, the settings in which it differs from others, and the run's whole spec.
 
-    Where no run can be of it, `spec` is None and `refused` says why in one line.
+    Where no run can be of it, `spec` is None, `refused` says why in one line, and `asked` holds all settings given.
     """
 
     number: int
     settings: Mapping[str, str]
     spec: RunSpec | None
     refused: str | None = None
+    asked: Mapping[str, str] = field(default_factory=dict)
 
 
 def of_settings(settings: Iterable[str]) -> Matrix:
@@ -120,12 +121,12 @@ def _check_inference(matrix: Matrix) -> None:
 
 def _point(number: int, varied: dict[str, str], shared: Mapping[str, str], profiles: Path) -> Point:
     given = {**shared, **varied}
-    usual = USUAL[given.get("task", "train")]
+    asked = {**USUAL[given.get("task", "train")], **given}
     try:
-        spec = resolve(None, [f"{name}={text}" for name, text in {**usual, **given}.items()], profiles=profiles)
+        spec = resolve(None, [f"{name}={text}" for name, text in asked.items()], profiles=profiles)
         if spec.task == "infer":
             spec = dataclasses.replace(spec, infer_batches=(spec.batch,))
         launch.check_model(spec)
     except HwprofError as error:
-        return Point(number=number, settings=varied, spec=None, refused=str(error))
+        return Point(number=number, settings=varied, spec=None, refused=str(error), asked=asked)
     return Point(number=number, settings=varied, spec=spec)

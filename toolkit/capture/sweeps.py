@@ -252,6 +252,7 @@ def _as_json(sweep: Sweep) -> dict[str, Any]:
                 "settings": dict(point.settings),
                 "spec": dataclasses.asdict(point.spec) if point.spec else None,
                 "refused": point.refused,
+                "asked": dict(point.asked),
             }
             for point in sweep.points
         ],
@@ -261,7 +262,9 @@ def _as_json(sweep: Sweep) -> dict[str, Any]:
 def _point(number: int, told: dict[str, Any]) -> Point:
     spec: RunSpec | None = from_json(json.dumps(told["spec"])) if told["spec"] else None
     settings = {str(name): str(text) for name, text in told["settings"].items()}
-    return Point(number=number, settings=settings, spec=spec, refused=told["refused"])
+    # an older sweep kept none
+    asked = {str(name): str(text) for name, text in told.get("asked", {}).items()}
+    return Point(number=number, settings=settings, spec=spec, refused=told["refused"], asked=asked)
 
 
 def unfinished(found: Sequence[Entry]) -> Iterator[Entry]:

@@ -262,11 +262,10 @@ def _together(pairs: Sequence[Pair]) -> tuple[Verdict, str]:
         return pairs[0].verdict, pairs[0].why or _words(pairs[0])
     told = ", ".join(f"{count} {name.removesuffix(' on this hardware')}" for name, count in counts.items() if count)
     why = f"of {len(pairs)} pairs {told}"
-    tested = len(pairs) - counts[NOT_TESTABLE]
-    if not tested:
+    if counts[NOT_TESTABLE] == len(pairs):
         first = next((pair.why for pair in pairs if pair.why), "")
         return NOT_TESTABLE, f"{why}, such as: {first}"
-    if counts[SHOWN] == tested:
+    if counts[SHOWN] == len(pairs):
         return SHOWN, why
     if counts[CONTRADICTED] and not counts[SHOWN]:
         return CONTRADICTED, why

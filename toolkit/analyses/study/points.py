@@ -150,7 +150,9 @@ def matches(point: Point, wanted: dict[str, str]) -> bool:
 
 
 def setting_of(point: Point, name: str) -> str | None:
-    """A setting of a point as it is written; None where no run can be of it and it does not differ in it."""
+    """A setting of a point as it is written; None where no run can be of it and nobody gave it."""
     if name in point.settings:
         return point.settings[name]
-    return shown(getattr(point.spec, name)) if point.spec and name in FIELDS else None
+    if point.spec is None:
+        return point.asked.get(name)
+    return shown(getattr(point.spec, name)) if name in FIELDS else None
