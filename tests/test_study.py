@@ -318,7 +318,8 @@ def test_bad_input_is_one_clear_line(tmp_path: Path) -> None:
         (["devto_rakshath", "--set", "bacth=8"], "Did you mean 'batch'?"),
         (["devto_rakshath", "--repeats", "x"], "repeats 'x' is no number of runs."),
         (["--resume", "last"], "'last' is no study in"),
-        (["--resume", "last", "--set", "batch=8"], "--resume goes on with what was asked then."),
+        (["--resume", "last", "--set", "batch=8"], "--resume goes on with what was asked then. Leave --set out."),
+        (["--resume", "last", "--scale", "full", "--repeats", "9"], "Leave --scale, --repeats out."),
         (["devto_rakshath", "--set", f"data_dir={tmp_path}"], "holds neither test_batch.bin nor"),
         (["devto_rakshath", "--set", "framework=torch", "--set", "loop=fit"], "PyTorch has no loop 'fit'."),
     ):
@@ -349,6 +350,25 @@ def test_a_study_that_ran_is_reported_anew(tmp_path: Path) -> None:
     assert in_process("report", sweep.name, "--runs", tmp_path, "-o", path, "--force").returncode == 0
     assert path.read_text() == (sweep.folder / studying.PAGE).read_text()
     assert sweep.name in in_process("list", "--runs", tmp_path).stdout
+
+
+@pytest.mark.parametrize("option", ["--set=batch=8", "--verify", "--repeats=9", "--scale=full", "--max-minutes=1"])
+def test_a_report_anew_runs_nothing_and_says_so(option: str, tmp_path: Path) -> None:
+    """An option of running is refused, by its name."""
+    sweep = begun(tmp_path)
+    answer = in_process("study", sweep.name, "--runs", tmp_path, option)
+    assert answer.returncode == BAD_INPUT
+    assert f"is only reported anew. Leave {option.partition('=')[0]} out." in answer.stderr
+
+
+def test_a_report_that_cannot_be_written_is_shown(tmp_path: Path) -> None:
+    """And then says in one line why it is not there."""
+    sweep = begun(tmp_path)
+    (sweep.folder / studying.RESULT).mkdir()
+    answer = in_process("study", sweep.name, "--runs", tmp_path)
+    assert answer.returncode == BAD_INPUT
+    assert "TensorFlow is faster" in answer.stdout
+    assert f"{studying.RESULT} cannot be written: Is a directory." in answer.stderr.splitlines()[-1]
 
 
 def test_a_study_is_no_sweep_to_go_on_with(tmp_path: Path) -> None:

@@ -104,7 +104,8 @@ def test_what_cannot_run_is_a_result(tmp_path: Path) -> None:
         (["--set=batch=8,32", "--repeats=5..3"], "--repeats 5..3 is no number of runs."),
         (["--set=batch=8,32", "--width=0.05"], "--width 0.05 is no share."),
         (["--resume=last"], "There are no sweeps in"),
-        (["--resume=last", "--set=batch=8"], "--resume goes on with what was asked then."),
+        (["--resume=last", "--set=batch=8"], "--resume goes on with what was asked then. Leave --set out."),
+        (["--resume=last", "--repeats=20..30", "--width=1%"], "Leave --repeats, --width out."),
         (["--set=device=cuda", "--set=model=cifar_cnn"], "device=cuda, but there is no GPU"),
     ],
 )

@@ -66,12 +66,12 @@ def command(  # noqa: PLR0913 - one parameter an option
         console().print(report.listed({each: definition.read(studying.path_of(each)) for each in _names()}))
         return
     if name and not resume and (folder := studying.find(runs_folder, name)):
+        sweep.check_given(sweep.REPORTING | {"name"}, f"{folder.name} ran, and is only reported anew")
         _report(folder, as_json=as_json, force=force)
         return
     planned = None
     if resume:
-        if name or settings or experiments or repeats or order_seed is not None:
-            raise HwprofError("--resume goes on with what was asked then.", remedy="Leave the other settings out.")
+        sweep.check_given(sweep.RESUMING | {"verified"}, "--resume goes on with what was asked then")
         made = sweeps.read(_there(runs_folder, resume))
         sweep.check_host(made)
     elif name is None:
@@ -92,10 +92,10 @@ def command(  # noqa: PLR0913 - one parameter an option
 
 
 def _report(folder: Path, *, as_json: bool, force: bool) -> None:
-    """Writes the study's report into its folder, and prints it."""
+    """Prints the study's report, and writes it into its folder: what ran for hours is shown whatever the disk says."""
     result = studying.read(folder, force=force)
-    studying.write(folder, result)
     show(result, as_json=as_json)
+    studying.write(folder, result)
     sweep.say(f"Written: {folder / studying.PAGE} and {studying.RESULT}")
 
 

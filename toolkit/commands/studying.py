@@ -112,8 +112,8 @@ def begin(study: Study, *, runs: Path, seed: int, limits: Limits) -> Sweep:
     if not any(point.spec for point in made):
         raise HwprofError(str(made[0].refused), remedy="No point of the study can run.")
     sweep = sweeps.create(runs, points=made, seed=seed, limits=limits, kind=f"study-{study.asked.study}")
-    write_whole(sweep.folder / TOML, study.path.read_text(encoding="utf-8"))
-    write_whole(sweep.folder / ASKED, msgspec.json.format(msgspec.json.encode(study.asked), indent=1).decode())
+    _write(sweep.folder / TOML, study.path.read_text(encoding="utf-8"))
+    _write(sweep.folder / ASKED, msgspec.json.format(msgspec.json.encode(study.asked), indent=1).decode())
     return sweep
 
 
@@ -149,9 +149,18 @@ def read(folder: Path, *, force: bool) -> StudyResult:
 
 
 def write(folder: Path, result: StudyResult) -> None:
-    """study.json and study.html, anew."""
-    write_whole(folder / RESULT, msgspec.json.format(msgspec.json.encode(result), indent=1).decode())
-    write_whole(folder / PAGE, _page(result))
+    """study.json and study.html, anew. HwprofError where they cannot be written."""
+    _write(folder / RESULT, msgspec.json.format(msgspec.json.encode(result), indent=1).decode())
+    _write(folder / PAGE, _page(result))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        raise HwprofError(
+            f"{path} cannot be written: {error.strerror or error}.", remedy="Make room there, or let it be written."
+        ) from error
 
 
 def page_of(folder: Path, *, force: bool) -> str | None:

@@ -4,12 +4,13 @@ import platform
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
 
 import click
 import msgspec
+from click.core import ParameterSource
 from rich.console import Console
 
 from toolkit.capture import launch, matrix, runs, sweeps
@@ -27,6 +28,9 @@ PROFILES = launch.ROOT / "profiles"
 REPEATS, WIDTH = "6..10", "5%"
 SEEDS = 2**32
 MINUTE_S = 60
+# What a report of what ran heeds, and what going on does.
+REPORTING = frozenset({"runs_folder", "as_json", "force"})
+RESUMING = REPORTING | {"resume", "max_minutes"}
 
 
 @click.command
@@ -73,8 +77,7 @@ def command(  # noqa: PLR0913 - one parameter an option
       hwprof sweep --resume last
     """
     if resume:
-        if file or settings or dry_run or order_seed is not None:
-            raise HwprofError("--resume goes on with what was asked then.", remedy="Leave the other settings out.")
+        check_given(RESUMING, "--resume goes on with what was asked then")
         folder = sweeps.find(runs_folder, resume)
         if sweeps.is_study(folder):
             raise HwprofError(
@@ -153,6 +156,19 @@ def show(history: History, *, as_json: bool, force: bool) -> None:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
     else:
         console().print(report.report(found))
+
+
+def check_given(heeded: Collection[str], why: str) -> None:
+    """Raises HwprofError, naming them, where the command line gives parameters that would be ignored."""
+    context = click.get_current_context()
+    given = [
+        parameter for parameter in context.command.params
+        if context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
+        and parameter.name not in heeded
+    ]  # fmt: skip
+    if given:
+        named = (each.opts[0] if isinstance(each, click.Option) else each.human_readable_name for each in given)
+        raise HwprofError(f"{why}.", remedy=f"Leave {', '.join(named)} out.")
 
 
 def check_host(sweep: Sweep) -> None:
