@@ -101,7 +101,7 @@ def test_what_cannot_run_is_a_result(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["--set=framework=torch,troch"], "Unknown framework 'troch'. Did you mean 'torch'?"),
-        (["--set=batch=8,32", "--repeats=5..3"], "--repeats 5..3 is no number of runs."),
+        (["--set=batch=8,32", "--repeats=5..3"], "repeats '5..3' is no number of runs."),
         (["--set=batch=8,32", "--width=0.05"], "--width 0.05 is no share."),
         (["--resume=last"], "There are no sweeps in"),
         (["--resume=last", "--set=batch=8"], "--resume goes on with what was asked then. Leave --set out."),

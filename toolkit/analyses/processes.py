@@ -130,7 +130,9 @@ def _peak_memory(process: Process) -> float | None:
     return max(used, default=None)
 
 
-def _allocator(figure: str) -> Callable[[Process], float | None]:
+def of_allocators(figure: str) -> Callable[[Process], float | None]:
+    """Reads the most of a figure of the framework's allocators, unprofiled."""
+
     def of(process: Process) -> float | None:
         rows = [getattr(entry, figure) for entry in process.summary.allocators if entry.pass_name in TIMED]
         return max((row for row in rows if row is not None), default=None)
@@ -183,9 +185,9 @@ METRICS: Mapping[str, Metric] = {
     "epoch_gap": Metric("ns", "lower", "median time between epochs", _epoch_gap),
     "peak_memory": Metric("B", "lower", "most on the fullest GPU less what was before; else resident", _peak_memory),
     "allocated_memory": Metric(
-        "B", "lower", "most in use by the framework's allocator", _allocator("peak_in_use_bytes")
+        "B", "lower", "most in use by the framework's allocator", of_allocators("peak_in_use_bytes")
     ),
-    "reserved_memory": Metric("B", "lower", "most reserved by the allocator", _allocator("peak_reserved_bytes")),
+    "reserved_memory": Metric("B", "lower", "most reserved by the allocator", of_allocators("peak_reserved_bytes")),
     "energy": Metric("mJ", "lower", "of a training step, on the GPUs in use", _energy("step_mj")),
     "images_per_joule": Metric("images/J", "higher", "of training, on the GPUs in use", _energy("images_per_joule")),
     "latency": Metric("ns", "lower", "median inference request of the smallest batch", _latency),

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ INTERRUPTED = "interrupted"
 ABANDONED = "abandoned"
 # After these the same repeat is run again.
 UNDECIDED = frozenset({BEGUN, INTERRUPTED, ABANDONED})
+REPEATS = re.compile(r"(\d+)(?:\.\.(\d+))?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,15 @@ class Limits:
     least: int
     most: int
     width: float
+
+
+def repeats_of(text: str) -> tuple[int, int]:
+    """Least and most of LEAST..MOST, or of one number; HwprofError where it is neither."""
+    found = REPEATS.fullmatch(text)
+    least, most = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not 1 <= least <= most:
+        raise HwprofError(f"repeats {text!r} is no number of runs.", remedy="Write LEAST..MOST, as in 6..10.")
+    return least, most
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,7 +68,7 @@ class Study(NamedTuple):
 
 def limits(repeats: str) -> Limits:
     """Of LEAST..MOST; HwprofError where it is none."""
-    least, most = definition.limits(repeats)
+    least, most = sweeps.repeats_of(repeats)
     return Limits(least=least, most=most, width=ANY_WIDTH)
 
 

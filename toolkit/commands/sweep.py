@@ -193,10 +193,7 @@ def _go_on(sweep: Sweep) -> str:
 
 
 def _limits(repeats: str, width: str) -> Limits:
-    found = re.fullmatch(r"(\d+)(?:\.\.(\d+))?", repeats)
-    least, most = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
-    if not 1 <= least <= most:
-        raise HwprofError(f"--repeats {repeats} is no number of runs.", remedy="Write LEAST..MOST, as in 6..10.")
+    least, most = sweeps.repeats_of(repeats)
     share = re.fullmatch(r"(\d+(?:\.\d+)?) ?%", width)
     if not share or not float(share[1]):
         raise HwprofError(f"--width {width} is no share.", remedy="Write it in per cent, as in 5%.")

@@ -4,7 +4,6 @@ What is in a file and is not here is refused, and so are a claim whose metric no
 evidence: one line each.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,13 +13,13 @@ from msgspec import Meta, Struct, structs
 
 from toolkit.analyses.study.mechanisms import MECHANISMS
 from toolkit.analyses.study.metrics import CLAIMED
+from toolkit.capture import sweeps
 from toolkit.capture.matrix import Matrix
 from toolkit.errors import HwprofError
 from toolkit.spec import FIELDS, from_toml, known, read_toml, shown
 
 SCALES = ("smoke", "short", "full")
 PAGE = "docs/studies.md"
-REPEATS = re.compile(r"(\d+)(?:\.\.(\d+))?")
 
 Scale = Literal["smoke", "short", "full"]
 Evidence = Literal["primary", "secondary", "unreadable"]
@@ -159,20 +158,11 @@ def read(path: Path) -> Definition:
     return _parsed(path, found)
 
 
-def limits(repeats: str) -> tuple[int, int]:
-    """Least and most of LEAST..MOST, or of one number; HwprofError where it is neither."""
-    found = REPEATS.fullmatch(repeats)
-    least, most = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
-    if not 1 <= least <= most:
-        raise HwprofError(f"repeats {repeats!r} is no number of runs.", remedy="Write LEAST..MOST, as in 6..10.")
-    return least, most
-
-
 def _check(found: Definition) -> None:
     for scale in SCALES:
         known(scale, found.scales, "scale: there is no table for")
     for each in found.scales.values():
-        limits(each.repeats)
+        sweeps.repeats_of(each.repeats)
     _distinct("experiment", (each.id for each in found.experiments))
     _distinct("figure", (each.id for each in found.published))
     _distinct("claim", (each.id for each in found.claims))

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from toolkit.analyses import difference_parts, differences
 from toolkit.analyses.findings import mib
-from toolkit.analyses.processes import METRICS, Process
+from toolkit.analyses.processes import METRICS, Process, of_allocators
 from toolkit.analyses.statistics import ratio_interval
 from toolkit.analyses.study.metrics import (
     CLAIMED,
@@ -160,7 +160,7 @@ def validation(a: Side, b: Side) -> Mechanism | None:
     inside = _both("validation in an epoch", "ns", sides, lambda process: _part(process, "validation", first=False))
     if not (alone.a and alone.b and whole.b):
         return None
-    ratios = [_ratio(a, b, mine, its) for mine, its in ((without_validation,) * 2, (without_validation, _train))]
+    ratios = [_ratio(a, b, without_validation, its) for its in (without_validation, CLAIMED["train_time"].of)]
     says = (
         f"Without validation on either side b/a is {ratios[0]}; with side b's inside its timer, as fit has it, and "
         f"side a's outside, {ratios[1]}."
@@ -229,8 +229,7 @@ def blocks(a: Side, b: Side) -> Mechanism | None:
                ("times it asked for more", "growth_events", "count"))  # fmt: skip
     whys = "; ".join(dict.fromkeys(why for side in sides for why in _allocator_reasons(side)))
     rows = [
-        _both(what, unit, sides, lambda process, name=name: _allocator(process, name), whys or "no allocator told it")  # type: ignore[misc] # bound as it is made
-        for what, name, unit in figures
+        _both(what, unit, sides, of_allocators(name), whys or "no allocator told it") for what, name, unit in figures
     ]
     rows.append(_both("most resident (RSS)", "B", sides, lambda process: sampled(process, "rss", "most")))
     kept, used = rows[0], rows[1]
@@ -311,10 +310,6 @@ def scaling(a: Side, b: Side) -> Mechanism | None:
     return _told("scaling", "Replicas beside each other", says, rows)
 
 
-def _train(process: Process) -> float | None:
-    return CLAIMED["train_time"].of(process)
-
-
 def _ratio(a: Side, b: Side, mine: Read, its: Read) -> str:
     sides = [[v for p in side if (v := read(p))] for side, read in ((a, mine), (b, its))]
     if not all(sides):
@@ -369,11 +364,6 @@ def _mib(count: float | None) -> str:
 def _of_limit(process: Process) -> float | None:
     used, limit = sampled(process, "cgroup_memory", "most"), sampled(process, "cgroup_memory_limit", "most")
     return 100 * used / limit if used is not None and limit else None
-
-
-def _allocator(process: Process, figure: str) -> float | None:
-    told = [getattr(row, figure) for row in process.summary.allocators]
-    return max((value for value in told if value is not None), default=None)
 
 
 def _allocator_reasons(side: Side) -> Iterator[str]:

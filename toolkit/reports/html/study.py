@@ -1,6 +1,6 @@
 """A published comparison re-run: verdicts, each claim with its mechanism, figures beside ours, what all depends on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from toolkit.analyses.study.claims import CONTRADICTED, NOT_SHOWN, NOT_TESTABLE, SHOWN, InMode, Judged, Pair
 from toolkit.analyses.study.mechanisms import Mechanism
@@ -9,12 +9,11 @@ from toolkit.capture.sweeps import COMPLETE
 from toolkit.errors import printable
 from toolkit.reports import study as words_of
 from toolkit.reports.html import charts
-from toolkit.reports.html.content import Block, Cell, Chart, Facts, Figure, Note, Range, Section, Table, Told, words
+from toolkit.reports.html.content import Block, Cell, Chart, Facts, Note, Section, Table, Told, words
 from toolkit.reports.tables import UNKNOWN
 
 TONES = {SHOWN: "good", CONTRADICTED: "bad", NOT_SHOWN: "warn", NOT_TESTABLE: "plain"}
 At = tuple[str | int, ...]
-FEW = "there are too few processes"
 # Unit of a metric, and of the publication -> unit of `Told` and how it is written.
 UNITS = {
     ("ns", "s"): ("seconds", "s"),
@@ -100,11 +99,8 @@ def _here(claim: Judged, each: InMode, at: At, told: Told) -> list[Cell]:
 def _sides(claim: Judged, pair: Pair, at: At, told: Told) -> list[Cell]:
     """Side a, side b, and b/a, each with its interval; what is not known with its reason."""
     unit = _unit(claim.unit, words_of.wanted(claim))[0]
-    sides: list[Cell] = [
-        told(unit, *at, name, why=pair.why) if getattr(pair, name) is None else _range(told, unit, *at, name)
-        for name in ("a", "b")
-    ]
-    return [*sides, _range(told, "ratio", *at, "ratio") if pair.ratio else UNKNOWN]
+    sides: list[Cell] = [told.interval(unit, *at, name, why=pair.why) for name in ("a", "b")]
+    return [*sides, told.interval("ratio", *at, "ratio") if pair.ratio else UNKNOWN]
 
 
 def _claims(result: StudyResult, told: Told) -> Iterator[Block]:
@@ -222,10 +218,8 @@ def _beside(figure: Published, place: int, number: int | None, ours: Ours | None
     at = ("published", place, "ours", number or 0)
     if ours is None:
         yield "nothing of ours stands beside it" if not figure.metric else UNKNOWN
-    elif ours.figure is None:
-        yield told("number", *at, "figure", why=ours.why)
     else:
-        yield _range(told, _unit(ours.unit, figure.unit)[0], *at, "figure")
+        yield told.interval(_unit(ours.unit, figure.unit)[0], *at, "figure", why=ours.why)
     yield (_unit(ours.unit, figure.unit)[1] or UNKNOWN) if ours else UNKNOWN
     yield str(ours.figure.processes[0]) if ours and ours.figure else UNKNOWN
     yield printable("; ".join(figure.scaled)) if figure.ours else UNKNOWN
@@ -282,11 +276,6 @@ def _environment(result: StudyResult, told: Told) -> Iterator[Block]:
         for framework, told_versions in it.versions.items() for name, text in told_versions.items()
     ]  # fmt: skip
     yield Table("Versions that ran here", ["package", "version"], versions)
-
-
-def _range(told: Told, unit: str, *at: str | int) -> Range:
-    ends: Sequence[Figure] = [told(unit, *at, name, why=FEW) for name in ("estimate", "low", "high")]
-    return Range(*ends)
 
 
 def _unit(unit: str, wanted: str) -> tuple[str, str]:
