@@ -12,6 +12,7 @@ from tests.report_runs import HOSTILE
 from tests.studies import STUDY, begun, ran, result, written
 from tests.test_house import make
 from tests.test_report import Page, assert_shown, at
+from toolkit.analyses import processes
 from toolkit.analyses.study import claims
 from toolkit.analyses.study.claims import CONTRADICTED, NOT_SHOWN, NOT_TESTABLE, SHOWN, InMode, Pair, Verdict
 from toolkit.analyses.study.results import StudyResult
@@ -236,6 +237,15 @@ def test_a_point_that_failed_ends_no_study(tmp_path: Path) -> None:
     assert told(found, MATCHED).verdict == SHOWN
     assert found.done == 4
     assert re.search(r"2 +train, as-shipped +framework=tf +out of memory +time pass: no room", text_of(found))
+
+
+def test_each_run_of_a_study_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For its point's status and for its figures together: stores are large."""
+    sweep = ran(tmp_path, times(10, 5))
+    folders, read = [], processes.read
+    monkeypatch.setattr(processes, "read", lambda folder, summary: folders.append(folder) or read(folder, summary))
+    studying.read(sweep.folder, force=True)
+    assert len(folders) == len(set(folders)) == 6
 
 
 def test_a_study_that_ran_out_of_time_tells_what_is_there(tmp_path: Path) -> None:

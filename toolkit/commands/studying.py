@@ -1,5 +1,6 @@
 """Runs a study as a sweep of its own kind, and reads what came of it: study.json and study.html in its folder."""
 
+import functools
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from toolkit.analyses import matched, processes
+from toolkit.analyses import matched
 from toolkit.analyses.processes import Process
 from toolkit.analyses.study import definition, points, results
 from toolkit.analyses.study.claims import Circumstances, Measured
@@ -20,8 +21,7 @@ from toolkit.capture.files import write_whole
 from toolkit.capture.matrix import Point
 from toolkit.capture.sweeps import Limits, Sweep
 from toolkit.commands import sweep as sweep_command
-from toolkit.commands import verify
-from toolkit.commands.sides import summary_of
+from toolkit.commands import sweeping, verify
 from toolkit.commands.sweeping import History
 from toolkit.errors import BAD_INPUT, HwprofError, complain, printable
 from toolkit.reports.html import page
@@ -144,7 +144,7 @@ def read(folder: Path, *, force: bool) -> StudyResult:
         asked = msgspec.json.decode((folder / ASKED).read_bytes(), type=Asked)
     except (OSError, msgspec.DecodeError) as error:
         raise HwprofError(f"{folder / ASKED} cannot be read: {error}.", remedy="Run the study again.") from error
-    measured = _measured(History(sweep))
+    measured = _measured(sweep)
     return results.results(found, asked, sweep, measured, _circumstances(found, asked, measured, force=force))
 
 
@@ -172,14 +172,16 @@ def _page(result: StudyResult) -> str:
     return page.render(printable(result.title), html.subtitle(result), html.sections(result))
 
 
-def _measured(history: History) -> list[Measured]:
-    return [Measured(point, *history.status(point), _processes(history, point)) for point in history.sweep.points]
+def _measured(sweep: Sweep) -> list[Measured]:
+    """Each point with its complete runs whose records are still there."""
+    process_of = functools.cache(sweeping.process_of)
+    history = History(sweep, read=process_of)
 
+    def processes_of(point: Point) -> list[Process]:
+        told = (process_of(sweep.folder.parent / ran.run) for ran in history.ran(point))
+        return [process for process in told if process]
 
-def _processes(history: History, point: Point) -> list[Process]:
-    """Its complete runs whose records are still there."""
-    folders = [history.sweep.folder.parent / ran.run for ran in history.ran(point) if ran.figures]
-    return [processes.read(folder, summary_of(folder)) for folder in folders]
+    return [Measured(point, *history.status(point), processes_of(point)) for point in sweep.points]
 
 
 def _circumstances(found: Definition, asked: Asked, measured: Sequence[Measured], *, force: bool) -> Circumstances:

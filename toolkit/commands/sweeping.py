@@ -10,6 +10,7 @@ import duckdb
 import psutil
 
 from toolkit.analyses import matched, processes
+from toolkit.analyses.processes import Process
 from toolkit.analyses.sweep_results import (
     UNFINISHED,
     Figures,
@@ -36,11 +37,23 @@ Say = Callable[[str], None]
 Plans = dict[int, launch.Plan]
 
 
-class History:
-    """What happened to a sweep so far, and the figures of its runs, each read once."""
+def process_of(folder: Path) -> Process | None:
+    """A run's, from its store, made anew where it is gone; None where the run is gone, or cannot be read."""
+    try:
+        return processes.read(folder, summary_of(folder))
+    except (HwprofError, OSError, duckdb.Error):
+        return None
 
-    def __init__(self, sweep: Sweep) -> None:
+
+class History:
+    """What happened to a sweep so far, and the figures of its runs, each got once by `read` from the run's folder.
+
+    Of processes nothing else is kept: those of a long sweep are large together.
+    """
+
+    def __init__(self, sweep: Sweep, *, read: Callable[[Path], Process | None] = process_of) -> None:
         self.sweep = sweep
+        self._read = read
         self._entries: dict[int, list[Entry]] = {point.number: [] for point in sweep.points}
         for entry in sweeps.entries(sweep):
             self.add(entry)
@@ -69,7 +82,8 @@ class History:
 
     def _ran(self, run: str) -> Ran:
         if run not in self._figures:
-            self._figures[run] = _figures(self.sweep.folder.parent / run)
+            process = self._read(self.sweep.folder.parent / run)
+            self._figures[run] = figures_of(process) if process else None
         return Ran(run, self._figures[run])
 
 
@@ -165,14 +179,6 @@ def results_of(history: History, *, force: bool) -> SweepResults:
     blank = frozenset() if force else frozenset(folders[each.folder] for each in unshown)
     statuses = {point.number: history.status(point) for point in history.sweep.points}
     return results(history.sweep, statuses, ran, Withheld(blank, why))
-
-
-def _figures(folder: Path) -> Figures | None:
-    """A run's, from its store, made anew where it is gone; None where the run is gone, or cannot be read."""
-    try:
-        return figures_of(processes.read(folder, summary_of(folder)))
-    except (HwprofError, OSError, duckdb.Error):
-        return None
 
 
 def _wait_for_the_end(folder: Path, *, say: Say) -> None:
