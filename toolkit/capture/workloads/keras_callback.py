@@ -93,15 +93,25 @@ class _Marking(keras.callbacks.Callback):
 
 
 class _Marks(FitMarks[OwnWindow]):
-    """Those of a `fit` that may be of any length: `steps` an epoch where Keras knows; `traces` of its step so far."""
+    """Those of a `fit` that may be of any length: `steps` an epoch where Keras knows; `traces` of its step so far.
+
+    Other callbacks may evaluate where no epoch is open: before training, after it, and between epochs. That is none's.
+    """
 
     steps: int | None = None
     traces = 0
     _seen = 0
     _asked = False
+    _in_epoch = False
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Epoch `epoch`, from 1, begins."""
+        super().begin_epoch(epoch)
+        self._in_epoch = True
 
     def end_epoch(self) -> None:
         """The loop is done with the epoch."""
+        self._in_epoch = False
         self._wait()
         self._framework.report_memory(self._record)
         self._phase.end()
@@ -109,8 +119,14 @@ class _Marks(FitMarks[OwnWindow]):
 
     def begin_validation(self) -> None:
         """After the device has done the steps."""
-        self._wait()
-        super().begin_validation()
+        if self._in_epoch:
+            self._wait()
+            super().begin_validation()
+
+    def end_validation(self) -> None:
+        """Its figures are there."""
+        if self._in_epoch:
+            super().end_validation()
 
     def _wait(self) -> None:
         """Once, after the epoch's last step."""

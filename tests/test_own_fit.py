@@ -1,0 +1,59 @@
+"""`run.callback()` in a `fit` of Keras that goes its own ways: scripts run for real."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.own_scripts import Done, run
+from toolkit.analyses import runner
+from toolkit.ingest.store import connect
+
+pytestmark = pytest.mark.e2e
+
+SCRIPT = """
+import keras
+import numpy as np
+from toolkit import profile
+model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+model.compile("sgd", "mse")
+batch = np.ones((8, 4), "float32"), np.ones((8, 2), "float32")
+"""
+EVALUATES = """
+class Evaluates(keras.callbacks.Callback):
+    def now(self, *_, **__):
+        self.model.evaluate(*batch, verbose=0)
+    on_train_begin = on_train_end = on_epoch_begin = on_epoch_end = now
+
+with profile("evaluates", profile_from=2, profile_steps=2) as run:
+    callbacks = [Evaluates(), run.callback(), Evaluates()]
+    model.fit(np.ones((32, 4)), np.ones((32, 2)), batch_size=8, epochs=2, callbacks=callbacks, verbose=0)
+"""
+
+
+def whole(done: Done) -> list[set[str]]:
+    """The parts of each epoch of a script's only run, which is complete, and whose ledger is exact."""
+    assert done.returncode == 0, done.stderr
+    assert json.loads((done.run / "run.json").read_text())["status"] == "complete"
+    with connect(done.run) as store:
+        assert store.execute("SELECT count(*) FROM marks WHERE NOT complete").fetchall() == [(0,)]
+        found = runner.run(store, "epoch_ledger")
+    epochs = sorted({row["epoch"] for row in found})
+    for epoch in epochs:
+        (wall,) = {row["wall_ns"] for row in found if row["epoch"] == epoch}
+        assert sum(row["ns"] for row in found if row["epoch"] == epoch) == wall
+    return [{row["part"] for row in found if row["epoch"] == epoch} for epoch in epochs]
+
+
+def steps(done: Done) -> list[tuple[int, int]]:
+    """How many steps each epoch of a script's only run had."""
+    with connect(done.run) as store:
+        question = "SELECT epoch, count(*) FROM marks WHERE kind = 'step' GROUP BY ALL ORDER BY ALL"
+        return store.execute(question).fetchall()
+
+
+def test_a_callback_may_evaluate_at_any_time(tmp_path: Path) -> None:
+    """Within the epoch that is validation, outside of it no part of any; the training goes on as without hwprof."""
+    done = run("tf", SCRIPT + EVALUATES, tmp_path)
+    assert all("validation" in parts for parts in whole(done))
+    assert steps(done) == [(1, 4), (2, 4)]
