@@ -172,6 +172,26 @@ def test_leaving_a_loop_early_ends_what_was_open(tmp_path: Path) -> None:
     assert len(looped.ledger()) == 2
 
 
+def failing(count: int) -> Iterator[int]:
+    """As many batches, and an error in place of the next."""
+    yield from range(count)
+    raise ValueError("one unreadable file")
+
+
+def test_an_error_in_place_of_a_batch_is_no_step(tmp_path: Path) -> None:
+    """A loop that survives it, and goes on with others, has whole epochs, and a window no longer than those batches."""
+    looped = Looped(tmp_path, profile_from=2)
+    for _ in looped.loop.epochs(2):
+        with pytest.raises(ValueError, match="unreadable"):
+            list(looped.loop.steps(failing(2)))
+        assert "stop" in looped.spy.said
+        list(looped.loop.steps(range(1)))
+    steps = looped.rows("SELECT epoch, step FROM marks WHERE kind = 'step' AND complete ORDER BY ts_ns")
+    assert steps == [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2), (2, 3)]
+    assert looped.rows("SELECT count(*) FROM marks WHERE NOT complete") == [(0,)]
+    assert set(looped.ledger()[2]) == {"data_wait", "compute", "callbacks", "other"}
+
+
 def test_epochs_go_on_from_those_before(tmp_path: Path) -> None:
     """A second loop in one run has numbers of its own, so that no two epochs are taken for one."""
     looped = Looped(tmp_path, profile_steps=0)

@@ -80,7 +80,8 @@ class OwnLoop:
                     break
                 yield got.pop()
                 self._end_step()
-        except GeneratorExit:
+        except BaseException:
+            # The loop was left, or there is no next batch but an error, which the script may survive.
             self._leave(self._end_steps)
             raise
         self._end_steps()
@@ -160,17 +161,19 @@ class OwnLoop:
             self._stage = None
 
     def _fetch(self, iterator: Iterator[T]) -> list[T]:
-        """The next batch, as the start of a step; none at the end, which is the epoch's wait and no step."""
+        """The next batch, as the start of a step; none at the end. A wait for none is the epoch's, and no step."""
         step = self._record.mark("step", "train", step=self._steps + 1).begin()
         wait = self._record.phase("data_wait").begin()
         try:
             batch = [next(iterator)]
-        except StopIteration:
+        except BaseException as error:
             wait.parent, wait.step = step.parent, None
             wait.end()
             step.drop()
             self._window.end_step()
-            return []
+            if isinstance(error, StopIteration):
+                return []
+            raise
         wait.end()
         self._steps += 1
         self._step, self._stepped = step, True
