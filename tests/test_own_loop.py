@@ -218,11 +218,25 @@ def test_the_window_lies_in_one_epoch_and_its_steps_apart(tmp_path: Path) -> Non
     assert not looped.rows("SELECT * FROM unavailable")
 
 
-def test_a_loop_too_short_for_its_window_says_so(tmp_path: Path) -> None:
+def test_the_window_opens_on_a_step_that_there_is(tmp_path: Path) -> None:
+    """Where nobody knows how many batches an epoch has, the profiler begins with the next epoch's first, not with none."""
+    looped = Looped(tmp_path, profile_from=4, profile_steps=2)
+    for _ in looped.loop.epochs(3):
+        assert list(looped.loop.steps(endless(3))) == [0, 1, 2]
+    looped.window.finish()
+    assert [row["profiled_steps"] for row in looped.analysis("training")] == [0, 2, 0]
+    phases = looped.rows("SELECT name FROM marks WHERE kind = 'phase' AND epoch = 2 ORDER BY ts_ns, id LIMIT 6")
+    assert [name for (name,) in phases] == ["data_wait", "data_wait", "compute", "profiler", "data_wait", "compute"]
+    assert not looped.rows("SELECT * FROM unavailable")
+    looped.ledger()
+
+
+@pytest.mark.parametrize("batches", [range(4), endless(4)], ids=["sized", "of unknown length"])
+def test_a_loop_too_short_for_its_window_says_so(batches: Iterable[int], tmp_path: Path) -> None:
     """Where the window never opened, the reason is told, and there is no cost."""
     looped = Looped(tmp_path, profile_from=9)
     for _ in looped.loop.epochs(1):
-        for _ in looped.loop.steps(range(4)):
+        for _ in looped.loop.steps(batches):
             pass
     looped.window.finish()
     ((reason,),) = looped.rows("SELECT reason FROM unavailable WHERE metric = 'trace'")

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager, suppress
+from functools import partial
+from itertools import islice
 from typing import Any, TypeVar
 
 from toolkit.capture.own_window import OwnWindow
@@ -74,8 +76,7 @@ class OwnLoop:
             iterator = iter(batches)
         try:
             for left in _countdown(batches):
-                self._window.begin_step("train", left=left)
-                got = self._fetch(iterator)
+                got = self._begin_step(iterator, left)
                 if not got:
                     break
                 yield got.pop()
@@ -160,17 +161,29 @@ class OwnLoop:
                 self._end(self._stage)
             self._stage = None
 
-    def _fetch(self, iterator: Iterator[T]) -> list[T]:
-        """The next batch, as the start of a step; none at the end. A wait for none is the epoch's, and no step."""
+    def _begin_step(self, iterator: Iterator[T], left: int | None) -> list[T]:
+        """The next batch, of `left` where that is known, as the start of a step; none at the end."""
+        ahead: list[T] = []
+        if left is None and self._window.is_due:
+            # The profiler's window is not to open where there is no step. The wait is then before both.
+            with self._record.phase("data_wait"):
+                ahead.extend(islice(iterator, 1))
+            if not ahead:
+                return []
+        self._window.begin_step("train", left=left)
+        return self._fetch(ahead.pop if ahead else partial(next, iterator))
+
+    def _fetch(self, following: Callable[[], T]) -> list[T]:
+        """The following batch, as the start of a step; none at the end. A wait for none is the epoch's, and no step."""
         step = self._record.mark("step", "train", step=self._steps + 1).begin()
         wait = self._record.phase("data_wait").begin()
         try:
-            batch = [next(iterator)]
+            batch = [following()]
         except BaseException as error:
             wait.parent, wait.step = step.parent, None
             wait.end()
             step.drop()
-            self._window.end_step()
+            self._window.end_step(came=False)
             if isinstance(error, StopIteration):
                 return []
             raise

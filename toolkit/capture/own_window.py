@@ -25,20 +25,24 @@ class OwnWindow:
         self._waits = spec.profile_steps > 0
         self.failure: str | None = None
 
+    @property
+    def is_due(self) -> bool:
+        """Whether the window opens before the next step."""
+        return self._waits and self._steps + 1 >= self._spec.profile_from
+
     def begin_step(self, name: str, *, left: int | None = None) -> None:
         """A step is about to begin, of `left` that there are from here on in its epoch, where that is known.
 
         Raises HwprofError where the profiler cannot start.
         """
-        if left != 0:
-            self._steps += 1
-            if self._waits and self._steps >= self._spec.profile_from:
-                self._start(min(self._spec.profile_steps, left or self._spec.profile_steps))
+        if left != 0 and self.is_due:
+            self._start(min(self._spec.profile_steps, left or self._spec.profile_steps))
         if self._window is not None:
             self._window.begin_step(name)
 
-    def end_step(self) -> None:
-        """It ended."""
+    def end_step(self, *, came: bool = True) -> None:
+        """It ended, or never `came`: there was no batch for it."""
+        self._steps += came
         if self._window is not None:
             self._guard(self._window.end_step)
 
