@@ -14,10 +14,11 @@ pytestmark = pytest.mark.e2e
 SCRIPT = """
 import keras
 import numpy as np
+import tensorflow as tf
 from toolkit import profile
 model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
 model.compile("sgd", "mse")
-batch = np.ones((8, 4), "float32"), np.ones((8, 2), "float32")
+batch = tf.ones((8, 4)), tf.ones((8, 2))
 """
 EVALUATES = """
 class Evaluates(keras.callbacks.Callback):
@@ -28,6 +29,16 @@ class Evaluates(keras.callbacks.Callback):
 with profile("evaluates", profile_from=2, profile_steps=2) as run:
     callbacks = [Evaluates(), run.callback(), Evaluates()]
     model.fit(np.ones((32, 4)), np.ones((32, 2)), batch_size=8, epochs=2, callbacks=callbacks, verbose=0)
+"""
+UNKNOWN = """
+def batches():
+    for _ in range(4):
+        yield batch
+
+with profile("unknown", profile_from=2, profile_steps=9) as run:
+    for validation in (None, batch):
+        data = tf.data.Dataset.from_generator(batches, output_signature=tuple(map(tf.TensorSpec.from_tensor, batch)))
+        model.fit(data, validation_data=validation, epochs=2, callbacks=[run.callback()], verbose=0)
 """
 
 
@@ -57,3 +68,11 @@ def test_a_callback_may_evaluate_at_any_time(tmp_path: Path) -> None:
     done = run("tf", SCRIPT + EVALUATES, tmp_path)
     assert all("validation" in parts for parts in whole(done))
     assert steps(done) == [(1, 4), (2, 4)]
+
+
+def test_a_step_without_a_batch_is_none(tmp_path: Path) -> None:
+    """Where the data's length is not known beforehand, Keras begins one at the end of an epoch."""
+    done = run("tf", SCRIPT + UNKNOWN, tmp_path)
+    parts = whole(done)
+    assert [("validation" in each, "data_wait" in each) for each in parts] == [(False, True)] * 2 + [(True, True)] * 2
+    assert steps(done) == [(epoch, 4) for epoch in (1, 2, 3, 4)]

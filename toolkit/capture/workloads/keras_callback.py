@@ -102,7 +102,7 @@ class _Marks(FitMarks[OwnWindow]):
     traces = 0
     _seen = 0
     _asked = False
-    _in_epoch = False
+    _in_epoch = _in_step = False
 
     def begin_epoch(self, epoch: int) -> None:
         """Epoch `epoch`, from 1, begins."""
@@ -116,6 +116,17 @@ class _Marks(FitMarks[OwnWindow]):
         self._framework.report_memory(self._record)
         self._phase.end()
         self._epoch.end()
+
+    def begin_step(self, step: int) -> None:
+        """Step `step`, from 1 within its epoch, begins, if there is a batch for it."""
+        super().begin_step(step)
+        self._in_step = True
+
+    def end_step(self) -> None:
+        """The framework's compiled step has returned."""
+        if self._in_step:
+            self._in_step = False
+            super().end_step()
 
     def begin_validation(self) -> None:
         """After the device has done the steps."""
@@ -132,11 +143,20 @@ class _Marks(FitMarks[OwnWindow]):
         """Once, after the epoch's last step."""
         if self._asked:
             self._asked = False
+            if self._in_step:
+                self._drop_step()
             self._phase.end()
             with self._record.phase("compute"):
                 self._framework.sync()
             self._window.stop()
             self._begin_phase("callbacks")
+
+    def _drop_step(self) -> None:
+        """Where Keras learns only from its data that there are no more, it begins a step, and ends none."""
+        self._in_step = False
+        self._phase.name, self._phase.parent, self._phase.step = "data_wait", self._step.parent, None
+        self._step.drop()
+        self._window.end_step(came=False)
 
     def _open_window(self, step: int) -> None:
         self._asked = True
