@@ -25,7 +25,8 @@ class Evaluates(keras.callbacks.Callback):
     def now(self, *_, **__):
         self.model.evaluate(*batch, verbose=0)
     on_train_begin = on_train_end = on_epoch_begin = on_epoch_end = now
-
+"""
+EVERYWHERE = """
 with profile("evaluates", profile_from=2, profile_steps=2) as run:
     callbacks = [Evaluates(), run.callback(), Evaluates()]
     model.fit(np.ones((32, 4)), np.ones((32, 2)), batch_size=8, epochs=2, callbacks=callbacks, verbose=0)
@@ -39,6 +40,20 @@ with profile("unknown", profile_from=2, profile_steps=9) as run:
     for validation in (None, batch):
         data = tf.data.Dataset.from_generator(batches, output_signature=tuple(map(tf.TensorSpec.from_tensor, batch)))
         model.fit(data, validation_data=validation, epochs=2, callbacks=[run.callback()], verbose=0)
+"""
+RAISES = """
+def full(epoch, logs):
+    raise MemoryError
+
+with profile("raises", profile_from=2, profile_steps=9) as run:
+    evaluate = model.evaluate
+    inside = keras.callbacks.LambdaCallback(on_train_batch_end=full)
+    for callbacks in ([inside, run.callback()], [run.callback(), Evaluates()]):
+        try:
+            model.fit(np.ones((32, 4)), np.ones((32, 2)), batch_size=8, callbacks=callbacks, verbose=0)
+        except MemoryError:
+            print("raised")
+    print(model.evaluate == evaluate)
 """
 
 
@@ -65,7 +80,7 @@ def steps(done: Done) -> list[tuple[int, int]]:
 
 def test_a_callback_may_evaluate_at_any_time(tmp_path: Path) -> None:
     """Within the epoch that is validation, outside of it no part of any; the training goes on as without hwprof."""
-    done = run("tf", SCRIPT + EVALUATES, tmp_path)
+    done = run("tf", SCRIPT + EVALUATES + EVERYWHERE, tmp_path)
     assert all("validation" in parts for parts in whole(done))
     assert steps(done) == [(1, 4), (2, 4)]
 
@@ -76,3 +91,11 @@ def test_a_step_without_a_batch_is_none(tmp_path: Path) -> None:
     parts = whole(done)
     assert [("validation" in each, "data_wait" in each) for each in parts] == [(False, True)] * 2 + [(True, True)] * 2
     assert steps(done) == [(epoch, 4) for epoch in (1, 2, 3, 4)]
+
+
+def test_a_fit_may_follow_one_that_raised(tmp_path: Path) -> None:
+    """In one run: what the first left open has ended, and the model is as it was."""
+    done = run("tf", SCRIPT + EVALUATES + RAISES, tmp_path)
+    whole(done)
+    assert steps(done) == [(1, 1), (2, 4)]
+    assert done.stdout.splitlines()[:2] == ["raised", "True"]

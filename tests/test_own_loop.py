@@ -16,6 +16,7 @@ import pytest
 from toolkit import own_spec
 from toolkit.analyses import runner
 from toolkit.capture import beside
+from toolkit.capture.fit_marks import FitMarks
 from toolkit.capture.own_loop import OwnLoop
 from toolkit.capture.own_signals import uninterrupted
 from toolkit.capture.own_window import OwnWindow
@@ -197,6 +198,31 @@ def test_epochs_go_on_from_those_before(tmp_path: Path) -> None:
     looped = Looped(tmp_path, profile_steps=0)
     assert [*looped.loop.epochs(2), *looped.loop.epochs(1)] == [1, 2, 3]
     assert len(looped.ledger()) == 3
+
+
+def raising_fit(looped: Looped) -> None:
+    """What a `fit` marks that raises in its second step, and hears no more of."""
+    marks = FitMarks(looped.record, looped.spy, looped.window)
+    looped.loop.begin()
+    marks.begin_epoch(looped.loop.next_epoch())
+    marks.begin_step(1)
+    marks.end_step()
+    marks.begin_step(2)
+
+
+def test_training_may_begin_anew_after_a_fit_that_raised(tmp_path: Path) -> None:
+    """What that left open ends, with the profiler's window, when the next begins or the run does end."""
+    looped = Looped(tmp_path, profile_from=2)
+    raising_fit(looped)
+    raising_fit(looped)
+    assert looped.spy.said.count("stop") == 1
+    assert [*looped.loop.epochs(1)] == [3]
+    raising_fit(looped)
+    looped.loop.finish()
+    assert looped.rows("SELECT count(*) FROM marks WHERE NOT complete") == [(0,)]
+    steps = looped.rows("SELECT epoch, count(*) FROM marks WHERE kind = 'step' GROUP BY ALL ORDER BY ALL")
+    assert steps == [(1, 2), (2, 2), (4, 2)]
+    assert len(looped.ledger()) == 4
 
 
 def test_the_window_lies_in_one_epoch_and_its_steps_apart(tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ class Run:
         self._stack = ExitStack()
         self._pid = os.getpid()
         self._failure: str | None = None
+        self._callback: Any = None
 
     def epochs(self, count: int) -> Iterator[int]:
         """Numbers of `count` epochs, from 1; each is marked while the loop's body runs."""
@@ -125,13 +126,17 @@ class Run:
             self._record.scalar(name, number, epoch=self._loop.epoch)
 
     def callback(self) -> Any:
-        """A callback for Keras's `fit`, which marks its epochs, steps and validation, and logs its figures."""
+        """A callback for Keras's `fit`, which marks its epochs, steps and validation, and logs its figures.
+
+        There is one in a run: it notices by the next `fit` that the one before raised.
+        """
         self._check_open()
-        module = importlib.import_module(KERAS_CALLBACK)
-        callback = module.marking(self._record, self._framework, self._window, self._loop)
-        # A `fit` that raises tells its callbacks nothing.
-        self._stack.callback(callback.let_go)
-        return callback
+        if self._callback is None:
+            module = importlib.import_module(KERAS_CALLBACK)
+            self._callback = module.marking(self._record, self._framework, self._window, self._loop)
+            # A `fit` that raises tells its callbacks nothing.
+            self._stack.callback(self._callback.let_go)
+        return self._callback
 
     def __enter__(self) -> Self:
         if Run._open is not None:

@@ -45,6 +45,11 @@ class OwnLoop:
         """Whether `steps` has given out any batch."""
         return self._stepped
 
+    @property
+    def begun(self) -> bool:
+        """Whether training has begun, and not ended."""
+        return self._stage is not None
+
     def epochs(self, count: int) -> Iterator[int]:
         """Numbers of `count` epochs, each marked while the loop's body runs; they go on from those before."""
         self.begin()
@@ -111,10 +116,11 @@ class OwnLoop:
                 self._body = self._record.phase("compute").begin()
 
     def begin(self) -> None:
-        """Training begins. Raises HwprofError where it has begun already."""
+        """Training begins, after any `fit` that raised. Raises HwprofError inside an epoch of `epochs`."""
         self._go_on()
-        if self._stage is not None:
+        if self._epoch is not None:
             raise HwprofError("Epochs are inside epochs.", remedy="Call epochs() once around the training loop.")
+        self._end_training()
         self._stage = self._record.mark("stage", "train").begin()
 
     def next_epoch(self) -> int:
@@ -158,8 +164,18 @@ class OwnLoop:
             if self._epoch is not None:
                 self._end_epoch()
             if self._stage is not None:
+                self._end_left(self._stage)
                 self._end(self._stage)
             self._stage = None
+
+    def _end_left(self, stage: Mark) -> None:
+        """What a `fit` that raised left open: Keras tells its callbacks nothing of that."""
+        for mark in self._record.inside(stage):
+            if mark.kind == "epoch":
+                with suppress(Exception), self._record.phase("compute"):
+                    self._framework.sync()
+                self._window.stop()
+            self._end(mark)
 
     def _begin_step(self, iterator: Iterator[T], left: int | None) -> list[T]:
         """The next batch, of `left` where that is known, as the start of a step; none at the end."""

@@ -197,6 +197,10 @@ class Recorder(Records):
         """Whether the innermost open mark is a phase."""
         return bool(self._around) and self._around[-1].kind == "phase"
 
+    def inside(self, mark: Mark) -> list[Mark]:
+        """The marks that are open inside an open one, the innermost first."""
+        return self._around[: self._around.index(mark) : -1]
+
     def phase(self, name: str) -> Mark:
         """A part of an epoch's or step's time, by the ledger's names."""
         return self.mark("phase", name)

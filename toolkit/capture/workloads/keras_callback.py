@@ -11,6 +11,7 @@ from toolkit.capture.own_loop import OwnLoop
 from toolkit.capture.own_window import OwnWindow
 from toolkit.capture.record import Recorder
 from toolkit.capture.workload import Framework
+from toolkit.errors import HwprofError
 
 
 @contextmanager
@@ -50,46 +51,51 @@ class _Marking(keras.callbacks.Callback):
         self._record, self._loop = record, loop
         self._marks = _Marks(record, framework, window)
         self._changed = ExitStack()
-        self._is_changed = False
 
     def set_model(self, model: keras.Model) -> None:
         """Keras names the model before it makes the step's function, which is the last moment to look into that."""
         super().set_model(model)
-        if not self._is_changed:
-            self._is_changed = True
-            self._changed.enter_context(
-                validation_marked(model, self._marks.begin_validation, self._marks.end_validation)
-            )
-            if keras.backend.backend() == "tensorflow" and not model.run_eagerly:
-                self._changed.enter_context(_traces_counted(model, self._marks))
+        # A `fit` that raised let go of none.
+        self.let_go()
+        self._changed.enter_context(validation_marked(model, self._marks.begin_validation, self._marks.end_validation))
+        if keras.backend.backend() == "tensorflow" and not model.run_eagerly:
+            self._changed.enter_context(_traces_counted(model, self._marks))
 
     def let_go(self) -> None:
         """The model is as it was."""
         self._changed.close()
-        self._is_changed = False
 
     def on_train_begin(self, logs: Any = None) -> None:
         self._loop.begin()
+        self._marks.begin()
 
     def on_train_end(self, logs: Any = None) -> None:
         self._loop.finish()
         self.let_go()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._check_begun()
         self._marks.steps = self.params.get("steps")
         self._marks.begin_epoch(self._loop.next_epoch())
         self._marks.begin_batches()
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self._check_begun()
         self._marks.begin_step(batch + 1)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._marks.end_step()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._check_begun()
         for name, value in (logs or {}).items():
             self._record.scalar(name, float(value), epoch=self._loop.epoch)
         self._marks.end_epoch()
+
+    def _check_begun(self) -> None:
+        """A `fit` begins as well after one that raised as inside one that goes on, where its end is this one's."""
+        if not self._loop.begun:
+            raise HwprofError("There was a fit inside a fit.", remedy="Give run.callback() to one of the two.")
 
 
 class _Marks(FitMarks[OwnWindow]):
@@ -103,6 +109,10 @@ class _Marks(FitMarks[OwnWindow]):
     _seen = 0
     _asked = False
     _in_epoch = _in_step = False
+
+    def begin(self) -> None:
+        """Training begins, after any that raised."""
+        self._asked = self._in_epoch = self._in_step = False
 
     def begin_epoch(self, epoch: int) -> None:
         """Epoch `epoch`, from 1, begins."""
