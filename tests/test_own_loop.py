@@ -18,7 +18,7 @@ from toolkit.analyses import runner
 from toolkit.capture import beside
 from toolkit.capture.fit_marks import FitMarks
 from toolkit.capture.own_loop import OwnLoop
-from toolkit.capture.own_signals import uninterrupted
+from toolkit.capture.own_signals import ended_by_signal, uninterrupted
 from toolkit.capture.own_window import OwnWindow
 from toolkit.capture.record import Recorder
 from toolkit.capture.samplers.process_tree import ProcessTree
@@ -245,7 +245,7 @@ def test_the_window_lies_in_one_epoch_and_its_steps_apart(tmp_path: Path) -> Non
 
 
 def test_the_window_opens_on_a_step_that_there_is(tmp_path: Path) -> None:
-    """Where nobody knows how many batches an epoch has, the profiler begins with the next epoch's first, not with none."""
+    """Where nobody knows how many batches an epoch has, it begins with the next epoch's first, not with none."""
     looped = Looped(tmp_path, profile_from=4, profile_steps=2)
     for _ in looped.loop.epochs(3):
         assert list(looped.loop.steps(endless(3))) == [0, 1, 2]
@@ -357,6 +357,20 @@ def test_ctrl_c_waits_for_the_profiler() -> None:
         done = True
     assert done
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_script_s_own_handler_of_sigterm_is_left() -> None:
+    """One that the script installs inside stays when the run ends; where it installs none, the default is back."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        with ended_by_signal():
+            pass
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        with ended_by_signal():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_sampler_stops_when_told_whoever_holds_its_input(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ class Terminated(SystemExit):
 
 @contextmanager
 def ended_by_signal() -> Iterator[None]:
-    """Inside, SIGTERM unwinds the stack, unless the script handles it, or this is not the main thread."""
+    """Inside, SIGTERM unwinds the stack, unless the script handles it, then or later, or in any other thread."""
     if not _is_main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return
@@ -33,7 +33,8 @@ def ended_by_signal() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGTERM) is end:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager
