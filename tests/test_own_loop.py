@@ -15,7 +15,7 @@ import pytest
 
 from toolkit import own_spec
 from toolkit.analyses import runner
-from toolkit.capture import beside
+from toolkit.capture import beside, own_report
 from toolkit.capture.fit_marks import FitMarks
 from toolkit.capture.own_loop import OwnLoop
 from toolkit.capture.own_signals import ended_by_signal, uninterrupted
@@ -371,6 +371,16 @@ def test_a_script_s_own_handler_of_sigterm_is_left() -> None:
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_a_report_is_made_where_all_of_its_libraries_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A script may have some for its own sake: the report is then the checkout's own environment's to make."""
+    assert own_report._python() == Path(sys.executable)
+    checkout = tmp_path / "python"
+    checkout.touch()
+    monkeypatch.setattr(own_report, "TOOLKIT", checkout)
+    monkeypatch.setattr(own_report, "LIBRARIES", ("duckdb", "no_such_library"))
+    assert own_report._python() == checkout
 
 
 def test_a_sampler_stops_when_told_whoever_holds_its_input(tmp_path: Path) -> None:

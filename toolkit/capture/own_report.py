@@ -10,8 +10,8 @@ from toolkit.capture.venvs import ROOT
 from toolkit.errors import complain
 
 TOOLKIT = ROOT / ".venv" / "toolkit" / "bin" / "python"
-# One that stands for them all: what the analysis side needs and the worker's does not.
-LIBRARY = "duckdb"
+# What a report takes that a worker does not. Some may be there for the script's own sake, beside an hwprof without.
+LIBRARIES = ("click", "duckdb", "isal", "jinja2", "msgspec", "numpy", "pyarrow", "rich")
 
 
 def show(folder: Path) -> None:
@@ -36,7 +36,7 @@ def show(folder: Path) -> None:
 
 def _python() -> Path | None:
     """The interpreter that has the analysis side's libraries: this one, else that of the checkout's own environment."""
-    if importlib.util.find_spec(LIBRARY) is not None:
+    if all(importlib.util.find_spec(library) is not None for library in LIBRARIES):
         return Path(sys.executable)
     return TOOLKIT if TOOLKIT.exists() else None
 
