@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from toolkit import profile
+from toolkit.errors import HwprofError
 model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
 model.compile("sgd", "mse")
 batch = tf.ones((8, 4)), tf.ones((8, 2))
@@ -45,15 +46,21 @@ RAISES = """
 def full(epoch, logs):
     raise MemoryError
 
+def fit(*callbacks, epochs=1):
+    model.fit(np.ones((32, 4)), np.ones((32, 2)), batch_size=8, epochs=epochs, callbacks=list(callbacks), verbose=0)
+
 with profile("raises", profile_from=2, profile_steps=9) as run:
     evaluate = model.evaluate
-    inside = keras.callbacks.LambdaCallback(on_train_batch_end=full)
-    for callbacks in ([inside, run.callback()], [run.callback(), Evaluates()]):
-        try:
-            model.fit(np.ones((32, 4)), np.ones((32, 2)), batch_size=8, callbacks=callbacks, verbose=0)
-        except MemoryError:
-            print("raised")
+    try:
+        fit(keras.callbacks.LambdaCallback(on_train_batch_end=full), run.callback())
+    except MemoryError:
+        print("raised")
+    fit(run.callback(), Evaluates())
     print(model.evaluate == evaluate)
+    try:
+        fit(run.callback(), keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: fit(run.callback())), epochs=2)
+    except HwprofError as error:
+        print(error)
 """
 
 
@@ -94,8 +101,9 @@ def test_a_step_without_a_batch_is_none(tmp_path: Path) -> None:
 
 
 def test_a_fit_may_follow_one_that_raised(tmp_path: Path) -> None:
-    """In one run: what the first left open has ended, and the model is as it was."""
+    """In one run: what the first left open has ended, and the model is as it was. None may lie in another."""
     done = run("tf", SCRIPT + EVALUATES + RAISES, tmp_path)
     whole(done)
-    assert steps(done) == [(1, 1), (2, 4)]
+    assert steps(done) == [(1, 1), (2, 4), (3, 4), (4, 4)]
     assert done.stdout.splitlines()[:2] == ["raised", "True"]
+    assert done.stdout.splitlines()[2].startswith("There was a fit inside a fit.")
