@@ -126,8 +126,11 @@ def _peak_memory(process: Process) -> float | None:
         for entry in process.summary.baseline
         if entry.pass_name in TIMED and entry.metric == USED
     }
-    used = [entry.most - before[entry.device] for entry in whole if entry.metric == USED and entry.device in before]
-    return max(used, default=None)
+    mine = before.keys() & set(process.gpu_indices)
+    return max(
+        (entry.most - before[entry.device] for entry in whole if entry.metric == USED and entry.device in mine),
+        default=None,
+    )
 
 
 def of_allocators(figure: str) -> Callable[[Process], float | None]:
@@ -183,7 +186,9 @@ METRICS: Mapping[str, Metric] = {
     "epoch_time": Metric("ns", "lower", "median epoch after the first, validation included", _epoch_time),
     "first_epoch": Metric("ns", "lower", "epoch 1", _first_epoch),
     "epoch_gap": Metric("ns", "lower", "median time between epochs", _epoch_gap),
-    "peak_memory": Metric("B", "lower", "most on the fullest GPU less what was before; else resident", _peak_memory),
+    "peak_memory": Metric(
+        "B", "lower", "most on the fullest GPU in use less what was before; else resident", _peak_memory
+    ),
     "allocated_memory": Metric(
         "B", "lower", "most in use by the framework's allocator", of_allocators("peak_in_use_bytes")
     ),
