@@ -8,8 +8,10 @@ from msgspec import structs
 
 from tests.made_runs import made_run
 from toolkit.analyses.processes import Process, read
-from toolkit.analyses.study.mechanisms import Mechanism, between_epochs, loss, percentages, power
+from toolkit.analyses.study.mechanism_rows import Mechanism
 from toolkit.analyses.study.metrics import CLAIMED
+from toolkit.analyses.study.resource_mechanisms import loss, percentages, power
+from toolkit.analyses.study.time_mechanisms import between_epochs
 from toolkit.analyses.summary import Gap, Sample, Scalar
 from toolkit.commands.sides import summary_of
 from toolkit.ingest.store import StoreWriter

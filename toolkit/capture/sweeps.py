@@ -273,8 +273,7 @@ def _as_json(sweep: Sweep) -> dict[str, Any]:
 def _point(number: int, told: dict[str, Any]) -> Point:
     spec: RunSpec | None = from_json(json.dumps(told["spec"])) if told["spec"] else None
     settings = {str(name): str(text) for name, text in told["settings"].items()}
-    # an older sweep kept none
-    asked = {str(name): str(text) for name, text in told.get("asked", {}).items()}
+    asked = {str(name): str(text) for name, text in told["asked"].items()}
     return Point(number=number, settings=settings, spec=spec, refused=told["refused"], asked=asked)
 
 

@@ -11,7 +11,8 @@ from msgspec import Struct
 from toolkit.analyses.processes import Process
 from toolkit.analyses.statistics import HIGHER, LOWER, MARGIN, Interval, median_interval, ratio_interval, verdict
 from toolkit.analyses.study.definition import Claim, Figure
-from toolkit.analyses.study.mechanisms import MECHANISMS, Mechanism
+from toolkit.analyses.study.mechanism_rows import Mechanism
+from toolkit.analyses.study.mechanisms import MECHANISMS
 from toolkit.analyses.study.metrics import CLAIMED
 from toolkit.analyses.study.points import EXPERIMENT, MODE, Scaled, matches, setting_of
 from toolkit.capture.matrix import Point

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from toolkit.analyses.study.claims import CONTRADICTED, NOT_SHOWN, NOT_TESTABLE, SHOWN, InMode, Judged, Pair
-from toolkit.analyses.study.mechanisms import Mechanism
+from toolkit.analyses.study.mechanism_rows import Mechanism
 from toolkit.analyses.study.results import Ours, Published, StudyResult
 from toolkit.capture.sweeps import COMPLETE
 from toolkit.errors import printable
