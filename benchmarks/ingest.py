@@ -5,7 +5,8 @@
 Tiles the trace, with distinct times and correlations, to each size in a temporary folder. Every run is a process of its
 own from the compressed file to the figures, its start included; the tools take turns, and medians are printed, then how
 they stand to what is to be reached. Each runs on one core and, where there are two, on two. Beside both stands the bare
-decoding of the whole file with msgspec, which gives no figures. Memory is that of a process and all that it starts.
+decoding of the whole file with msgspec, which gives no figures. Memory is that of a process and all that it starts, in
+a run of its own: who looks at it every 20 ms takes a good part of the second core.
 HolisticTraceAnalysis is installed into a virtual environment, and left out, with the reason, where it cannot be.
 """
 
@@ -199,31 +200,45 @@ def shifted(events: bytes, copies: int) -> Iterator[bytes]:
 
 
 def measured(commands: Mapping[str, list[str]], path: Path, repeats: int) -> dict[str, list[Cost]]:
-    """Costs of each command on the file; the commands take turns."""
+    """Costs of each command on the file; the commands take turns. Memory is looked at in one more run of each."""
+    runs = {name: [*command, str(path)] for name, command in commands.items()}
+    peaks = {name: peak_mb(run) for name, run in runs.items()}
     costs: dict[str, list[Cost]] = {name: [] for name in commands}
     for _ in range(repeats):
-        for name, command in commands.items():
-            costs[name].append(run([*command, str(path)]))
+        for name, run in runs.items():
+            costs[name].append(timed(run, peaks[name]))
     return costs
 
 
-def run(command: list[str]) -> Cost:
+def timed(command: list[str], peak: float) -> Cost:
     """Runs the command to its end; raises CalledProcessError where it fails."""
     start, before = time.perf_counter(), os.times()
-    with (
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)}
-        ) as process,
-        ThreadPoolExecutor(max_workers=1) as pool,
-    ):
-        peak = pool.submit(most_memory, psutil.Process(process.pid))
-        _, problems = process.communicate()
-        seconds = time.perf_counter() - start
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command, stderr=problems)
-    after = os.times()
+    with started(command) as process:
+        ended(process)
+    seconds, after = time.perf_counter() - start, os.times()
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
-    return Cost(seconds, cpu, peak.result() / MEGABYTE)
+    return Cost(seconds, cpu, peak)
+
+
+def peak_mb(command: list[str]) -> float:
+    """The most memory that the command takes; raises CalledProcessError where it fails."""
+    with started(command) as process, ThreadPoolExecutor(max_workers=1) as pool:
+        peak = pool.submit(most_memory, psutil.Process(process.pid))
+        ended(process)
+    return peak.result() / MEGABYTE
+
+
+def started(command: list[str]) -> "subprocess.Popen[bytes]":
+    """The command, which has begun."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+
+
+def ended(process: "subprocess.Popen[bytes]") -> None:
+    """Waits for its end; raises CalledProcessError where it failed."""
+    _, problems = process.communicate()
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, process.args, stderr=problems)
 
 
 def most_memory(process: psutil.Process) -> int:

@@ -36,8 +36,8 @@ print([sum(event.duration_ps for event in line.events) for line in lines])
 
 @click.command
 @click.argument("trace", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--megabytes", type=int, multiple=True, default=[32, 64], show_default=True, help="Sizes of the files.")
-@click.option("--repeats", default=5, show_default=True, help="Runs of each tool at each size.")
+@click.option("--megabytes", type=int, multiple=True, default=[64, 200], show_default=True, help="Sizes of the files.")
+@click.option("--repeats", default=3, show_default=True, help="Runs of each tool at each size.")
 def main(trace: Path, megabytes: Sequence[int], repeats: int) -> None:
     """Print a table for each size, from copies of TRACE's events."""
     runs = {"hwprof": HWPROF_RUN, "protobuf messages": PROTOBUF_RUN}
