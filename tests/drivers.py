@@ -50,6 +50,6 @@ def scripted(folder: Path, script: str) -> str:
 def play(driver: Path, folder: Path, script: str, *, seconds: float, hz: int = 10) -> list[list[Any]]:
     """The records of a sampler over the script for so long after its start, in virtual time; `folder` has gpu.jsonl."""
     played = {"LD_LIBRARY_PATH": str(driver), "NVML_SCRIPT": scripted(folder, f"clock virtual\n{script}")}
-    command = [sys.executable, "-c", PLAY, folder, str(seconds), str(hz)]
+    command: list[str | Path] = [sys.executable, "-c", PLAY, folder, str(seconds), str(hz)]
     subprocess.run(command, cwd=REPO, env=os.environ | played, check=True)
     return [json.loads(line) for line in (folder / "gpu.jsonl").read_text().splitlines()]
