@@ -1,6 +1,7 @@
 """What a supervisor and a keeper say of ends that nobody told them of, and how they are asked to end."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 import pytest
 
 from tests.commands import REPO
-from toolkit.capture import supervise
+from toolkit.capture import containers, supervise
+from toolkit.capture.engines import Engine
+from toolkit.capture.images import Image
 from toolkit.capture.keeper import Order, State, death
 from toolkit.spec import RunSpec
 
@@ -95,6 +98,20 @@ def test_a_keeper_that_cannot_work_says_so(tmp_path: Path) -> None:
     ended = json.loads((tmp_path / "outcome.json").read_text())
     assert (done.returncode, done.stderr, ended["status"]) == (1, "", "failed")
     assert ended["reason"] == "its keeper cannot work: [Errno 2] No such file or directory: '/no/such'"
+
+
+def test_nothing_in_the_run_folder_is_imported_outside(tmp_path: Path) -> None:
+    """A container writes there what it likes; its keeper, which works there as the caller, imports none of it."""
+    for name in ("json.py", "signal.py", "toolkit.py"):
+        (tmp_path / name).write_text("raise SystemExit('imported')")
+    image = Image("hwprof-torch-cpu:abc", "sha256:0", {}, "torch", "cpu", tmp_path, "abc", built=False, fallback=None)
+    container = containers.settle(Engine("docker", "/no/such", "9"), image, RunSpec(), gpus=(), variables={})
+    command = containers.keep(container, name="name", folder=tmp_path, inside=["-c", "pass"], place=tmp_path)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(REPO)}, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.stderr, json.loads((tmp_path / "outcome.json").read_text())["status"]) == ("", "failed")
 
 
 def test_a_file_stops_a_pass_as_a_signal_does(tmp_path: Path) -> None:

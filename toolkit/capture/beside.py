@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from toolkit.capture import orders
+from toolkit.capture import modules, orders
 
 # What was asked for may be in the middle of being written.
 GRACE_S = 25
@@ -43,10 +43,9 @@ def start(
         "host": ("sampling", "true" if sampled.pyspy else "false"),
         "gpu": ("gpu_sampling", sampled.device),
     }
-    # -P: nothing that lies in the working folder is imported
     samplers = [
         subprocess.Popen(
-            [sys.executable, "-P", "-m", f"toolkit.capture.{module}", folder, str(sampled.hz), last],
+            [sys.executable, *modules.words(f"toolkit.capture.{module}"), folder, str(sampled.hz), last],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
             env=environment, cwd=place,
         )

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from toolkit.capture import modules
 from toolkit.capture.engines import Engine
 from toolkit.capture.environment import RECORDED_VARIABLES
 from toolkit.capture.files import write_whole
@@ -172,7 +173,7 @@ def keep(container: Container, *, name: str, folder: Path, inside: Sequence[str]
     )
     path = place / ORDER
     write_whole(path, json.dumps(order._asdict(), indent=1))
-    return [sys.executable, "-m", "toolkit.capture.keeper", str(path)]
+    return [sys.executable, *modules.words("toolkit.capture.keeper"), str(path)]
 
 
 def _mount(source: Path, target: Path, *options: str) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from toolkit.capture import modules
 from toolkit.capture.files import write_whole
 from toolkit.capture.workload import Replica
 from toolkit.errors import FAILED, HwprofError
@@ -68,7 +69,8 @@ class _Followers:
         self._released = False
         self._failed = threading.Event()
         self._failure: dict[str, Any] = {}
-        command = [sys.executable, "-m", "toolkit.capture.follower", *arguments, f"{place}/store", str(os.getpid())]
+        started = [sys.executable, *modules.words("toolkit.capture.follower")]
+        command = [*started, *arguments, f"{place}/store", str(os.getpid())]
         # In the worker's own session, which its supervisor ends as a whole.
         self._processes = [
             subprocess.Popen([*command, str(rank)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from toolkit.capture import containers, datasets, pretrained, runtime, supervise, verdicts
+from toolkit.capture import containers, datasets, modules, pretrained, runtime, supervise, verdicts
 from toolkit.capture import runs as run_folders
 from toolkit.capture.containers import DATA_FOLDER, RUN_FOLDER, WEIGHTS_FOLDER
 from toolkit.capture.files import is_full
@@ -123,7 +123,7 @@ def _run_pass(folder: Path, name: str, plan_: Plan) -> Outcome:
 
 def _command(folder: Path, name: str, plan_: Plan) -> list[str | Path]:
     """Starts `supervise`: itself in a local environment, or a keeper with a container around it."""
-    inside = ["-m", "toolkit.capture.supervise"]
+    inside = modules.words("toolkit.capture.supervise")
     container = plan_.runtime.container
     if plan_.runtime.worker:
         arguments = [str(folder / WORKER_SPEC), name, plan_.wish.device, str(folder / "raw" / name)]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from toolkit.capture import containers
+from toolkit.capture import containers, modules
 from toolkit.capture.containers import RUN_FOLDER, Container
 from toolkit.errors import FAILED, HwprofError
 
@@ -40,11 +40,12 @@ def check(container: Container, runs: Path) -> dict[str, Any]:
 
 def _look(container: Container, folder: Path) -> None:
     """One container that looks around and writes what it sees; its keeper writes how it ended."""
+    inside = [*modules.words("toolkit.capture.inside"), str(RUN_FOLDER / "inside.json")]
     words = containers.keep(
         container._replace(timeout_s=WITHIN_S),
         name=f"hwprof-probe-{secrets.token_hex(4)}",
         folder=folder,
-        inside=["-m", "toolkit.capture.inside", str(RUN_FOLDER / "inside.json"), *map(str, container.read_only)],
+        inside=[*inside, *map(str, container.read_only)],
         place=folder,
     )
     # In a session of its own, for a Ctrl-C is ours to pass on: leaving this closes the keeper's input and waits for it.

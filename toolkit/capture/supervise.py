@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from toolkit.capture import beside
+from toolkit.capture import beside, modules
 from toolkit.capture.beside import Sampled, Samplers
 from toolkit.capture.cgroups import Group
 from toolkit.capture.files import write_whole
@@ -81,7 +81,7 @@ def _watch(spec: RunSpec, arguments: list[str], log: Any, stop: threading.Event)
     kills = group.out_of_memory_kills()
     samplers = beside.start(folder, _sampled(spec, arguments), log)
     worker = subprocess.Popen(
-        [sys.executable, "-m", "toolkit.capture.worker", *arguments],
+        [sys.executable, *modules.words("toolkit.capture.worker"), *arguments],
         stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
     )  # fmt: skip
     beside.tell(samplers, worker.pid)

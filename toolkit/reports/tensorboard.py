@@ -28,6 +28,7 @@ from types import FrameType
 from msgspec import structs
 
 from toolkit.analyses import matched
+from toolkit.capture import modules
 from toolkit.capture.files import write_whole
 from toolkit.errors import FAILED, HwprofError
 from toolkit.ingest.run import native_traces
@@ -159,7 +160,7 @@ def _link(source: Path, target: Path) -> None:
 
 def _command(logdir: Path, port: int) -> list[str]:
     return [
-        sys.executable, "-m", "tensorboard.main",
+        sys.executable, *modules.words("tensorboard.main"),
         "--logdir", str(logdir.resolve()), "--host", HOST, "--port", str(port),
         # by default it shows a random thousand of a chart's points, and peaks of power and memory are lost
         "--samples_per_plugin", "scalars=20000",

@@ -8,6 +8,7 @@ import sysconfig
 from pathlib import Path
 from time import monotonic_ns
 
+from toolkit.capture import modules
 from toolkit.capture.record import Records
 
 PROGRAM = Path(sysconfig.get_path("scripts")) / "py-spy"
@@ -75,7 +76,7 @@ def let_others_read() -> None:
 
 def refusal(timeout_s: float) -> str | None:
     """Why py-spy cannot read a process that lets it, as a worker does, tried on one; None where it can."""
-    child = [sys.executable, "-m", "toolkit.capture.samplers.pyspy"]
+    child = [sys.executable, *modules.words("toolkit.capture.samplers.pyspy")]
     with subprocess.Popen(child, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         if process.stdout is not None:
             process.stdout.readline()
