@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from toolkit.capture.files import write_whole
 from toolkit.ingest.store import GROUP_ROWS, StoreWriter
 
 
@@ -40,6 +41,24 @@ def test_an_interrupt_leaves_nothing_once_the_last_rows_are_written(tmp_path: Pa
     with pytest.raises(KeyboardInterrupt):
         fill(tmp_path, KeyboardInterrupt())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_under_a_partial_s_name_is_not_followed(tmp_path: Path) -> None:
+    """A container can leave one in the run folder, to any file of the caller's."""
+    theirs = tmp_path / "theirs"
+    theirs.write_text("kept")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / ".counters.parquet.partial").symlink_to(theirs)
+    (folder / ".outcome.json.partial").symlink_to(theirs)
+    with StoreWriter(folder) as store:
+        store.append("counters", {"ts_ns": [1]})
+    write_whole(folder / "outcome.json", "{}")
+    assert theirs.read_text() == "kept"
+    assert sorted(path.name for path in folder.iterdir() if not path.is_symlink()) == [
+        "counters.parquet",
+        "outcome.json",
+    ]
 
 
 def test_the_first_error_of_writing_is_the_one_that_is_told(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ LEAST_FREE_BYTES = 1 << 16
 
 def write_whole(path: Path, text: str) -> None:
     """Writes `text` to `path` so that a reader, or a crash, never meets half of it."""
-    with whole(path) as partial, partial.open("w", encoding="utf-8") as file:
+    with whole(path) as partial, partial.open("x", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -22,6 +22,8 @@ def write_whole(path: Path, text: str) -> None:
 def whole(path: Path) -> Iterator[Path]:
     """A file to write in place of `path`, which it becomes when the `with` block ends well, and else is gone."""
     partial = path.with_name(f".{path.name}.partial")
+    # What is there under this name may be a container's link to a file of the caller's.
+    partial.unlink(missing_ok=True)
     try:
         yield partial
         partial.replace(path)

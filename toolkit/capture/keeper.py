@@ -171,7 +171,9 @@ def _end(client: "subprocess.Popen[bytes]", order: Order, ending: str | None) ->
 
 def _end_without_engine(raw: Path) -> None:
     """Where the engine died: asks the supervisor by a file in the folder that both see, which it removes at its end."""
-    (raw / STOP).touch()
+    # new, for a link of this name would be followed to wherever it leads
+    with contextlib.suppress(FileExistsError):
+        (raw / STOP).touch(exist_ok=False)
     latest = time.monotonic() + STOP_WITHIN_S
     while (raw / STOP).exists() and time.monotonic() < latest:
         time.sleep(LOOK_EVERY_S)

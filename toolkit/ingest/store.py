@@ -108,6 +108,8 @@ class StoreWriter:
 
     def _write(self, table: str, batches: list[pa.RecordBatch]) -> None:
         if table not in self._writers:
+            # What is there under this name may be a container's link to a file of the caller's.
+            self._partial(table).unlink(missing_ok=True)
             self._writers[table] = pq.ParquetWriter(
                 self._partial(table),
                 ARROW_SCHEMAS[table],
