@@ -115,6 +115,8 @@ def test_only_addresses_of_pips_settings_reach_a_build(tmp_path: Path) -> None:
         "index-url = https://user:key@corp/simple",
         "timeout = 60",
     ]
+    hosts = pip_settings.parse("global.trusted-host='\\npypi.org\\nfiles.pythonhosted.org'\n", {})
+    assert hosts.text("") == "[global]\ntrusted-host = pypi.org files.pythonhosted.org\n"
     assert pip_settings.parse("", {"REQUESTS_CA_BUNDLE": str(bundle)}).certificates == bundle
     assert pip_settings.parse("", {"REQUESTS_CA_BUNDLE": "/no/such"}).certificates is None
 

@@ -51,7 +51,8 @@ def parse(listed: str, environment: dict[str, str]) -> Settings:
             name, equals, value = line.removeprefix(f"{section}.").partition("=")
             if equals and line.startswith(f"{section}."):
                 merged[name] = str(ast.literal_eval(value))
-    values = {name: merged[name] for name in PLAIN if name in merged}
+    # Several hosts stand a line each, of which the second would begin at the margin, as no value may.
+    values = {name: " ".join(merged[name].split()) for name in PLAIN if name in merged}
     unseen: list[str] = []
     for name in ADDRESSES:
         items = merged.get(name, "").split()
