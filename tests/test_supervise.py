@@ -11,6 +11,7 @@ import pytest
 
 from tests.commands import REPO
 from toolkit.capture import containers, supervise
+from toolkit.capture.containers import Container
 from toolkit.capture.engines import Engine
 from toolkit.capture.images import Image
 from toolkit.capture.keeper import Order, State, death
@@ -33,6 +34,22 @@ os.waitid(os.P_PID, ours.pid, os.WEXITED | os.WNOWAIT)
 _reap({ours.pid})
 print(ours.wait())
 """
+# An engine whose container interrupts whoever started its keeper, and ends when its standard input does.
+INTERRUPTING = """#!/bin/sh
+[ "$1" = run ] || exit 1
+kill -INT "$(cut -d ' ' -f 4 "/proc/$PPID/stat")"
+exec cat
+"""
+INTERRUPTED_LOOK = """
+import json, pathlib, sys
+from tests.test_supervise import of_engine
+from toolkit.capture import preflight
+folder = pathlib.Path(sys.argv[2])
+try:
+    preflight._look(of_engine(sys.argv[1]), folder)
+except KeyboardInterrupt:
+    print(json.loads((folder / "outcome.json").read_text())["status"])
+"""
 OWN = {"status": "complete", "reason": None, "exit_code": 0}
 STOPPED = supervise.stopped()
 
@@ -40,6 +57,12 @@ STOPPED = supervise.stopped()
 def gone(exit_code: int, *, out_of_memory: bool = False, error: str = "") -> State:
     """What an engine knows of a container that ended so."""
     return State("id", exit_code, out_of_memory, error)
+
+
+def of_engine(program: str) -> Container:
+    """A container of an engine that this program is."""
+    image = Image("hwprof-torch-cpu:abc", "sha256:0", {}, "torch", "cpu", Path(), "abc", built=False, fallback=None)
+    return containers.settle(Engine("docker", program, "9"), image, RunSpec(), gpus=(), variables={})
 
 
 def test_orphans_are_reaped_and_children_left_alone() -> None:
@@ -58,6 +81,7 @@ def test_orphans_are_reaped_and_children_left_alone() -> None:
         (-9, None, "killed", "the worker was killed by SIGKILL, whether for memory is not known here"),
         (-11, True, "killed", "the worker was killed by SIGSEGV"),
         (-11, None, "killed", "the worker was killed by SIGSEGV"),
+        (-40, None, "killed", "the worker was killed by signal 40"),
         (3, True, "failed", "the worker exited with code 3"),
     ],
 )
@@ -78,6 +102,9 @@ def test_a_worker_s_death(returncode: int, for_memory: bool | None, status: str,
         (gone(137, out_of_memory=True), None, "out_of_memory", "the kernel killed the container for memory"),
         (gone(137), None, "killed", "the container was killed by SIGKILL"),
         (gone(127, error="no python"), None, "failed", "docker 9 could not start the container: no python"),
+        (gone(168), None, "killed", "the container was killed by signal 40"),
+        (gone(255), None, "failed", "the container ended with code 255: last words"),
+        (gone(160), None, "failed", "the container ended with code 160: last words"),
         (gone(1), None, "failed", "the container ended with code 1: last words"),
     ],
 )  # fmt: skip
@@ -104,14 +131,23 @@ def test_nothing_in_the_run_folder_is_imported_outside(tmp_path: Path) -> None:
     """A container writes there what it likes; its keeper, which works there as the caller, imports none of it."""
     for name in ("json.py", "signal.py", "toolkit.py"):
         (tmp_path / name).write_text("raise SystemExit('imported')")
-    image = Image("hwprof-torch-cpu:abc", "sha256:0", {}, "torch", "cpu", tmp_path, "abc", built=False, fallback=None)
-    container = containers.settle(Engine("docker", "/no/such", "9"), image, RunSpec(), gpus=(), variables={})
+    container = of_engine("/no/such")
     command = containers.keep(container, name="name", folder=tmp_path, inside=["-c", "pass"], place=tmp_path)
     done = subprocess.run(
         command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(REPO)}, stdin=subprocess.DEVNULL,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.stderr, json.loads((tmp_path / "outcome.json").read_text())["status"]) == ("", "failed")
+
+
+def test_a_ctrl_c_waits_for_the_container_that_looks_around(tmp_path: Path) -> None:
+    """Its keeper has written how it ended when the launcher goes on, so nothing of it is left behind."""
+    engine = tmp_path / "docker"
+    engine.write_text(INTERRUPTING)
+    engine.chmod(0o755)
+    command = [sys.executable, "-c", INTERRUPTED_LOOK, engine, tmp_path]
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")
 
 
 def test_a_file_stops_a_pass_as_a_signal_does(tmp_path: Path) -> None:

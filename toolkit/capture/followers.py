@@ -21,6 +21,7 @@ from typing import Any, Self
 
 from toolkit.capture import modules
 from toolkit.capture.files import write_whole
+from toolkit.capture.supervise import signal_name
 from toolkit.capture.workload import Replica
 from toolkit.errors import FAILED, HwprofError
 from toolkit.spec import DDP, RunSpec
@@ -151,6 +152,6 @@ def failure(rank: int, returncode: int, said: Path) -> dict[str, Any]:
         told: dict[str, Any] = json.loads(said.read_text(encoding="utf-8"))
         return told | {"reason": f"rank {rank}: {told['reason']}"}
     if returncode < 0:
-        reason = f"rank {rank} was killed by {signal.Signals(-returncode).name}"
+        reason = f"rank {rank} was killed by {signal_name(-returncode)}"
         return {"status": "killed", "reason": reason, "exit_code": FAILED}
     return {"status": "failed", "reason": f"rank {rank} exited with code {returncode}", "exit_code": FAILED}

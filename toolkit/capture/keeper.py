@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from toolkit.capture.engines import last_line
 from toolkit.capture.files import give, is_full, write_whole
-from toolkit.capture.supervise import STOP, launcher_lets_go, outcome, overdue, stopped
+from toolkit.capture.supervise import STOP, launcher_lets_go, outcome, overdue, signal_name, stopped
 
 # Longer than the supervisor needs to end worker and samplers by itself.
 STOP_WITHIN_S = 60
@@ -64,8 +64,9 @@ def main(path: Path) -> int:
         # a file system that does not know owners, a program that went away: the pass says so, and nothing runs
         ended = outcome("failed", f"its keeper cannot work: {error}")
         remove(order.program, order.name)
-    with contextlib.suppress(OSError):
-        take_back(Path(order.run_folder), order.lend_to)
+    finally:
+        with contextlib.suppress(OSError):
+            take_back(Path(order.run_folder), order.lend_to)
     # On a full disk the exit code has to do.
     with contextlib.suppress(OSError):
         write_whole(path.with_name("outcome.json"), json.dumps(ended))
@@ -136,8 +137,8 @@ def death(engine: str, state: State | None, own: dict[str, Any] | None, said: st
         return outcome("out_of_memory", "the kernel killed the container for memory")
     if state.error:
         return outcome("failed", f"{engine} could not start the container: {state.error}")
-    if state.exit_code > SIGNALLED:
-        name = signal.Signals(state.exit_code - SIGNALLED).name
+    if state.exit_code - SIGNALLED in signal.valid_signals():
+        name = signal_name(state.exit_code - SIGNALLED)
         return outcome("killed", f"the container was killed by {name}")
     return outcome("failed", f"the container ended with code {state.exit_code}: {said or 'it said nothing'}")
 

@@ -48,9 +48,14 @@ def _look(container: Container, folder: Path) -> None:
         inside=[*inside, *map(str, container.read_only)],
         place=folder,
     )
-    # In a session of its own, for a Ctrl-C is ours to pass on: leaving this closes the keeper's input and waits for it.
+    # In a session of its own, for a Ctrl-C is ours to pass on: we close the keeper's input and wait for it.
     with subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True) as keeper:
-        keeper.wait()
+        try:
+            keeper.wait()
+        except KeyboardInterrupt:
+            # By itself Popen waits for a quarter of a second, and would leave the keeper without its folder.
+            keeper.communicate()
+            raise
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -75,6 +75,13 @@ def overdue(timeout_s: int) -> dict[str, Any]:
     return outcome("timed_out", f"it ran past timeout_s={timeout_s} and did not end by itself")
 
 
+def signal_name(number: int) -> str:
+    """SIGKILL and the like; most real-time signals have a number only."""
+    with contextlib.suppress(ValueError):
+        return signal.Signals(number).name
+    return f"signal {number}"
+
+
 def _watch(spec: RunSpec, arguments: list[str], log: Any, stop: threading.Event) -> dict[str, Any]:
     folder = Path(arguments[-1])
     group = Group()
@@ -142,7 +149,7 @@ def _death(returncode: int, *, killed_for_memory: bool | None) -> dict[str, Any]
     """What to say of a worker that could not say it itself; None: whether it was for memory cannot be known here."""
     if returncode >= 0:
         return outcome("failed", f"the worker exited with code {returncode}")
-    name = signal.Signals(-returncode).name
+    name = signal_name(-returncode)
     if name == "SIGKILL" and killed_for_memory:
         return outcome("out_of_memory", "the kernel killed the worker for memory")
     unknown = ", whether for memory is not known here" if name == "SIGKILL" and killed_for_memory is None else ""
