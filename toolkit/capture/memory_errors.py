@@ -1,7 +1,7 @@
 """Which of the errors that frameworks raise say that memory ran out."""
 
 KINDS = frozenset({"MemoryError", "OutOfMemoryError", "ResourceExhaustedError"})
-# PyTorch's RuntimeError of the host's allocator; the kernel's ENOMEM; TensorFlow's, and JAX's of XLA; of cuBLAS and others.
+# PyTorch's RuntimeError of the host's allocator, the kernel's ENOMEM, TensorFlow's, JAX's of XLA, cuBLAS's and others.
 WORDS = (
     "out of memory", "can't allocate memory", "cannot allocate memory", "oom when allocating", "resource_exhausted",
     "status_alloc_failed",
