@@ -2,6 +2,7 @@
 
 import functools
 import json
+import resource
 import shutil
 import threading
 from collections import defaultdict
@@ -142,6 +143,20 @@ def test_parquet_holds_every_table_of_every_run(tmp_path: Path) -> None:
         assert names == ["run", *(column.name for column in columns)]
     kernels = pq.read_table(tmp_path / "tables" / "slices.parquet", filters=[("kind", "=", "kernel")])
     assert kernels.select(["run", "name"]).to_pylist() == [{"run": str(path), "name": path.name[0]} for path in traces]
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    """As DuckDB tells of it, which writes these files itself."""
+    trace = written(tmp_path, "one", trace_of(("gemm", 10, 5)))
+    export(trace, "--to", "parquet", "-o", tmp_path / "first")
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, usual[1]))
+    try:
+        with pytest.raises(HwprofError, match=r"full cannot be written: .*File too large"):
+            export(trace, "--to", "parquet", "-o", tmp_path / "full")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert not (tmp_path / "full").exists()
 
 
 @pytest.mark.parametrize(

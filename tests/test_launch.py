@@ -78,6 +78,17 @@ def test_a_driver_that_is_too_old_is_refused_before_anything_is_made(
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_pass_whose_folder_cannot_be_made_has_failed(tmp_path: Path) -> None:
+    """On a full disk, say: the run says so, and no traceback does."""
+    worker = venvs.Worker(
+        python=tmp_path, framework="torch", variant="cpu", lock=tmp_path, lock_sha256="", fallback=None
+    )  # fmt: skip
+    plan = launch.Plan(Wish(RunSpec(), "cpu", PRESENCE, (), tmp_path), START, Runtime("", worker, None, None, ()), ())
+    ended = launch.run_passes(tmp_path, plan, say=lambda _: None)
+    assert ended.status == "failed"
+    assert ended.reason == f"time pass: {tmp_path}/raw/time cannot be written: No such file or directory"
+
+
 # Stands where a worker's Python is: starts one more process in a session of its own, says both, and never ends.
 DEAF = """#!{python}
 import os, pathlib, signal, subprocess, sys

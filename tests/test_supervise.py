@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from tests.commands import REPO
-from toolkit.capture import containers, supervise
+from toolkit.capture import containers, preflight, supervise
 from toolkit.capture.containers import Container
 from toolkit.capture.engines import Engine
 from toolkit.capture.images import Image
 from toolkit.capture.keeper import Order, State, death
+from toolkit.errors import HwprofError
 from toolkit.spec import RunSpec
 
 # A process that adopts orphans, as the first one of a container does, and leaves none of them as a zombie.
@@ -148,6 +149,13 @@ def test_a_ctrl_c_waits_for_the_container_that_looks_around(tmp_path: Path) -> N
     command = [sys.executable, "-c", INTERRUPTED_LOOK, engine, tmp_path]
     done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False, timeout=60)
     assert (done.stdout, done.stderr) == ("interrupted\n", "")
+
+
+def test_runs_that_take_no_probe_are_named(tmp_path: Path) -> None:
+    """The folder that cannot be written, before any engine is asked."""
+    (tmp_path / "runs").touch()
+    with pytest.raises(HwprofError, match=r"The folder of runs .*/runs cannot be written: File exists"):
+        preflight.check(of_engine("/no/such"), tmp_path / "runs")
 
 
 def test_a_file_stops_a_pass_as_a_signal_does(tmp_path: Path) -> None:

@@ -95,8 +95,11 @@ def run_passes(folder: Path, plan_: Plan, *, say: Say) -> Outcome:
 
 def _run_pass(folder: Path, name: str, plan_: Plan) -> Outcome:
     raw = folder / "raw" / name
-    raw.mkdir()
-    command = _command(folder, name, plan_)
+    try:
+        raw.mkdir()
+        command = _command(folder, name, plan_)
+    except OSError as error:
+        return Outcome("failed", f"{raw} cannot be written: {error.strerror}", FAILED)
     # A keeper ends a container that is overdue by itself, and may wait for the engine meanwhile.
     patience_s = supervise.OVERDUE_S if plan_.runtime.worker else 4 * supervise.OVERDUE_S
     # Its standard input is our hand on it: should this process die, the other end sees it close and ends the worker.

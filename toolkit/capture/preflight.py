@@ -14,6 +14,7 @@ from typing import Any
 
 from toolkit.capture import containers, modules
 from toolkit.capture.containers import RUN_FOLDER, Container
+from toolkit.capture.runs import unwritable
 from toolkit.errors import FAILED, HwprofError
 
 # An image that was never run here has to be read from disk first.
@@ -25,16 +26,23 @@ def check(container: Container, runs: Path) -> dict[str, Any]:
 
     Its folder lies in `runs`, so that what keeps the engine from that place shows here and not in the run.
     """
-    runs.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".probe-", dir=runs) as place:
-        folder = Path(place).absolute()
-        _look(container, folder)
-        found = _read(folder / "inside.json")
-        if found is None:
-            reason = (_read(folder / "outcome.json") or {}).get("reason", "its keeper said nothing")
-            problem = f"{container.engine} cannot run the image {container.image.reference}: {reason}."
-            raise HwprofError(problem, remedy=_remedy(reason), exit_code=FAILED)
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".probe-", dir=runs) as place:
+            found = _found(container, Path(place).absolute())
+    except OSError as error:
+        raise unwritable(runs, error.strerror) from error
     _check_seen(container, found)
+    return found
+
+
+def _found(container: Container, folder: Path) -> dict[str, Any]:
+    _look(container, folder)
+    found = _read(folder / "inside.json")
+    if found is None:
+        reason = (_read(folder / "outcome.json") or {}).get("reason", "its keeper said nothing")
+        problem = f"{container.engine} cannot run the image {container.image.reference}: {reason}."
+        raise HwprofError(problem, remedy=_remedy(reason), exit_code=FAILED)
     return found
 
 

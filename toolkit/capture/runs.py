@@ -50,7 +50,7 @@ def create(runs: Path, parts: Sequence[str], files: Mapping[Path, str], *, remed
             (folder / name).parent.mkdir(exist_ok=True)
             write_whole(folder / name, text)
     except OSError as error:
-        raise _unwritable(runs, error.strerror, remedy) from error
+        raise unwritable(runs, error.strerror, remedy) from error
     return folder
 
 
@@ -71,13 +71,14 @@ def check_writable(runs: Path, *, remedy: str = GIVE_ANOTHER) -> Path:
     """The nearest folder of `runs` that is there already; HwprofError where it takes no new ones."""
     nearest = next(place for place in (runs.absolute(), *runs.absolute().parents) if place.exists())
     if not nearest.is_dir():
-        raise _unwritable(runs, f"{nearest} is no folder", remedy)
+        raise unwritable(runs, f"{nearest} is no folder", remedy)
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise _unwritable(runs, f"no permission to write in {nearest}", remedy)
+        raise unwritable(runs, f"no permission to write in {nearest}", remedy)
     return nearest
 
 
-def _unwritable(runs: Path, reason: str | None, remedy: str) -> HwprofError:
+def unwritable(runs: Path, reason: str | None, remedy: str = GIVE_ANOTHER) -> HwprofError:
+    """What to raise where nothing can be made in the folder of runs."""
     return HwprofError(f"The folder of runs {runs} cannot be written: {reason}.", remedy=remedy)
 
 

@@ -19,9 +19,19 @@ from toolkit.reports.summary_json import encode
 
 
 def digest(folder: Path) -> None:
-    """Makes the store and summary.json of a run folder, anew where they are there already."""
-    with waiting(f"Reading what {folder.name} recorded"):
-        _digest(folder)
+    """Makes the store and summary.json of a run folder, anew where they are there already.
+
+    HwprofError where they cannot be made, as on a full disk.
+    """
+    try:
+        with waiting(f"Reading what {folder.name} recorded"):
+            _digest(folder)
+    except (OSError, duckdb.Error) as error:
+        raise HwprofError(
+            f"The tables of {folder.name} cannot be made: {error}.",
+            remedy=f"Make room, and let {folder} be written.",
+            exit_code=FAILED,
+        ) from error
 
 
 def _digest(folder: Path) -> None:
@@ -48,9 +58,6 @@ def finish(folder: Path, outcome: runs.Outcome) -> runs.Outcome:
     except HwprofError as error:
         if outcome == runs.COMPLETE:
             outcome = runs.Outcome("failed", str(error), FAILED)
-    except (OSError, duckdb.Error) as error:
-        if outcome == runs.COMPLETE:
-            outcome = runs.Outcome("failed", f"its tables cannot be written: {error}", FAILED)
     # On a full disk the run stays `incomplete`, and the line that follows says why.
     with contextlib.suppress(OSError):
         runs.close(folder, **outcome._asdict())

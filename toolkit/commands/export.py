@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import click
+import duckdb
 
 from toolkit import schema
 from toolkit.analyses import query
@@ -56,8 +57,9 @@ def command(names: tuple[str, ...], target: Target, output: Path | None, align: 
                 _perfetto(found, path, align)
             else:
                 {"parquet": _parquet, "speedscope": _speedscope}[target](found, path)
-    except OSError as error:
-        raise HwprofError(f"{path} cannot be written: {error.strerror or error}.", remedy="Give another -o.") from error
+    except (OSError, duckdb.IOException) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise HwprofError(f"{path} cannot be written: {reason}.", remedy="Give another -o.") from error
     click.echo(f"Written: {path}", err=True)
 
 
