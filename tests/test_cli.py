@@ -1,18 +1,21 @@
 """The command line before any worker starts: help, and one clear line for every bad input."""
 
 import contextlib
+import errno
 import fcntl
 import io
 import os
 import pty
 import re
 import shlex
+import signal
 import struct
 import subprocess
 import sys
 import termios
 import threading
 from pathlib import Path
+from unittest.mock import Mock
 
 import click
 import pytest
@@ -152,6 +155,57 @@ def test_a_run_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert answer.returncode == 2
     assert "There are no runs" in answer.stderr
     assert "make profile" in answer.stderr
+
+
+def test_a_name_too_long_is_one_clear_line(tmp_path: Path) -> None:
+    """Older Pythons raise it where they are asked whether there is such a path."""
+    answer = in_process("show", "x" * 300, "--runs", tmp_path)
+    assert answer.returncode in {BAD_INPUT, FAILED}
+    assert len(answer.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "/root/x"), "/root/x: Permission denied."),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device."),
+        (OSError("odd"), "odd."),
+    ],
+    ids=["of a path", "of no path", "in words alone"],
+)
+def test_what_the_system_refuses_is_one_clear_line(
+    error: OSError, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """With the path where there is one, and a remedy; a sound request that did not succeed."""
+    monkeypatch.setattr(cli, "main", Mock(side_effect=error))
+    answer = in_process("list")
+    assert answer.returncode == FAILED
+    assert answer.stderr == f"hwprof: {said} See that it is there, and that you may use it.\n"
+
+
+ENDED = """
+import signal, sys
+from toolkit.commands import cli
+signal.signal(signal.SIGHUP, getattr(signal, sys.argv[2]))
+cli.cli.main = lambda **_: signal.raise_signal(int(sys.argv[1]))
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "hangups", "code"),
+    [
+        (signal.SIGTERM, "SIG_DFL", INTERRUPTED),
+        (signal.SIGHUP, "SIG_DFL", INTERRUPTED),
+        (signal.SIGHUP, "SIG_IGN", 0),
+    ],
+    ids=["a kill", "a closed terminal", "under nohup"],
+)
+def test_a_signal_ends_any_command_as_ctrl_c_does(number: signal.Signals, hangups: str, code: int) -> None:
+    """With its clean-up and its line; a hang-up under nohup does nothing."""
+    command = [sys.executable, "-c", ENDED, str(int(number)), hangups]
+    done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, "hwprof: interrupted.\n" if code else "")
 
 
 def examples_of(text: str) -> list[str]:

@@ -7,16 +7,14 @@ import contextlib
 import dataclasses
 import json
 import os
-import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any, NamedTuple
 
 import psutil
 
-from toolkit.capture import containers, datasets, modules, pretrained, runtime, supervise, verdicts
+from toolkit.capture import containers, datasets, ending, modules, pretrained, runtime, supervise, verdicts
 from toolkit.capture import runs as run_folders
 from toolkit.capture.containers import DATA_FOLDER, RUN_FOLDER, WEIGHTS_FOLDER
 from toolkit.capture.files import is_full
@@ -107,7 +105,7 @@ def _run_pass(folder: Path, name: str, plan_: Plan) -> Outcome:
         subprocess.Popen(
             command, stdin=subprocess.PIPE, env=_environment(plan_), cwd=folder, start_new_session=True
         ) as process,
-        _interruptible(),
+        ending.interruptible(*ending.ALL),
     ):
         try:
             process.wait(plan_.spec.timeout_s + patience_s)
@@ -154,24 +152,6 @@ def _outcome(raw: Path, returncode: int) -> Outcome:
         said = f"the supervisor ended with code {returncode} and said nothing"
         return Outcome("failed", f"no space left in {raw}" if is_full(raw) else said, FAILED)
     return Outcome(**json.loads(path.read_text()))
-
-
-class _interruptible:  # noqa: N801 - used as a statement
-    """Inside, SIGTERM is a Ctrl-C; a second one of either is ignored, so that what was recorded gets written."""
-
-    def __enter__(self) -> None:
-        self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        for number in self._before:
-            signal.signal(number, self._interrupt)
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        for each in self._before:
-            signal.signal(each, signal.SIG_IGN)
-        raise KeyboardInterrupt
 
 
 def check_model(spec: RunSpec) -> None:

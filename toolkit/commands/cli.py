@@ -3,13 +3,15 @@
 import difflib
 import importlib
 import io
+import signal
 import sys
 from typing import Any
 
 import click
 
 from toolkit import __version__
-from toolkit.errors import INTERRUPTED, HwprofError, complain
+from toolkit.capture import ending
+from toolkit.errors import FAILED, INTERRUPTED, HwprofError, complain
 
 # Name -> what `hwprof --help` says of it; the command is `toolkit.commands.<name>:command`.
 COMMANDS = {
@@ -90,7 +92,9 @@ def main() -> None:
 
 def _main() -> Any:
     try:
-        return cli.main(standalone_mode=False) or 0
+        # A kill and a closed terminal clean up as Ctrl-C does, which Python itself turns into an exception.
+        with ending.interruptible(signal.SIGTERM, signal.SIGHUP):
+            return cli.main(standalone_mode=False) or 0
     except HwprofError as error:
         complain(error)
         return error.exit_code
@@ -105,3 +109,8 @@ def _main() -> Any:
         # The reader of our output went away, as `| head` does. Python would complain again when it flushes at exit.
         sys.stderr.close()
         return 0
+    except OSError as error:
+        # Of a path that someone named, as a rule: what a command does with its own files has words of its own.
+        place = f"{error.filename}: " if error.filename is not None else ""
+        complain(f"{place}{error.strerror or error}. See that it is there, and that you may use it.")
+        return FAILED

@@ -21,14 +21,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from types import FrameType
 
 from msgspec import structs
 
 from toolkit.analyses import matched
-from toolkit.capture import modules
+from toolkit.capture import ending, modules
 from toolkit.capture.files import write_whole
 from toolkit.errors import FAILED, HwprofError
 from toolkit.ingest.run import native_traces
@@ -43,7 +42,6 @@ HOST = "127.0.0.1"
 ASK_EVERY_S = 0.1
 GRACE_S = 10
 CHARTS = "Both profiler tabs load Google Charts from www.gstatic.com; a browser that cannot reach it shows none."
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Say = Callable[[str], None]
 
@@ -80,7 +78,7 @@ def serve(logdir: Path, *, port: int, say: Say) -> int:
     with (
         tempfile.TemporaryDirectory(prefix="hwprof-", ignore_cleanup_errors=True) as scratch,
         log.open("wb") as output,
-        _endable(),
+        ending.interruptible(*ending.ALL),
     ):
         process = subprocess.Popen(
             _command(logdir, port),
@@ -201,23 +199,6 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-@contextlib.contextmanager
-def _endable() -> Iterator[None]:
-    """Inside, the first signal of ENDING is a Ctrl-C and further ones are ignored, so that ending is not cut short."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        for each in ENDING:
-            signal.signal(each, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, end) for number in ENDING}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _last_line(log: Path) -> str:
