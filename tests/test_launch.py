@@ -44,6 +44,13 @@ def test_cuda_visible_devices_is_heeded(variable: str | None, numbers: list[int]
     assert (seen.reason is None) == bool(numbers)
 
 
+def test_a_mig_instance_is_no_hidden_gpu() -> None:
+    """Of one that is named there is a GPU, and the reason why it is not used is another."""
+    assert visible(PRESENCE, "MIG-0abc").reason == (
+        "CUDA_VISIBLE_DEVICES='MIG-0abc' names a MIG instance, and runs take whole GPUs"
+    )
+
+
 @pytest.mark.parametrize("recorded", [True, False], ids=["by what it recorded", "else by when it was asked for"])
 def test_runs_stand_in_the_order_in_which_they_were_launched(tmp_path: Path, *, recorded: bool) -> None:
     """Names hold local time, which goes back an hour once a year: the run launched last is the last."""

@@ -1,4 +1,4 @@
-"""Signals that end a command as Ctrl-C does: what it started ends, what was recorded is written, and no more is left."""
+"""Signals that end a command as Ctrl-C does: what it started ends, what was recorded is written, no more is left."""
 
 import contextlib
 import signal

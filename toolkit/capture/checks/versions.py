@@ -10,7 +10,7 @@ from pathlib import Path
 from toolkit.capture import images, launch, venvs
 from toolkit.capture.checks.host import size
 from toolkit.capture.checks.machine import PATIENCE_S, Finding, Machine, ok, problem, warning
-from toolkit.capture.engines import Engine
+from toolkit.capture.engines import Engine, last_line
 from toolkit.capture.images import Recipe
 
 SIZE = re.compile(r"([\d.]+) (MB|GB)( on disk)?")
@@ -37,6 +37,11 @@ def images_there(machine: Machine) -> Iterator[Finding]:
     """Each image that an engine holds, and those that runs here would build with the first."""
     for number, engine in enumerate(machine.engines):
         held = _held(engine)
+        if isinstance(held, str):
+            # Unknown is not absent.
+            remedy = "Runs ask it again, and wait for longer: see what the engine itself says, or use runtime=local."
+            yield warning(f"{engine.name} images", f"cannot be listed: {held}", remedy)
+            continue
         for recipe in images.recipes(machine.root):
             name, current = f"{engine.name} {recipe}", images.name(recipe)
             lock = current.rpartition("-")[0]
@@ -75,10 +80,17 @@ def _free(place: Path | None) -> int | None:
         return None
 
 
-def _held(engine: Engine) -> list[str]:
-    """The references of the images that the engine holds of ours."""
+def _held(engine: Engine) -> list[str] | str:
+    """The references of the images that the engine holds, or in one line why it does not tell."""
     command = [engine.program, "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PATIENCE_S, check=False)
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=PATIENCE_S, check=False
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"no answer within {PATIENCE_S:.0f} s"
+    if done.returncode:
+        return last_line(done.stderr) or f"{engine.program} image ls ended with code {done.returncode}"
     # podman shows what was built here as localhost/NAME
     return [line.removeprefix("localhost/") for line in done.stdout.splitlines()]
 

@@ -45,7 +45,8 @@ def visible(presence: Presence, variable: str | None) -> Presence:
         return presence
     gpus = {gpu.number: gpu for gpu in presence.gpus}
     found = tuple(gpus[number] for number in left({gpu.number: gpu.uuid for gpu in presence.gpus}, variable))
-    reason = presence.reason or f"CUDA_VISIBLE_DEVICES={variable!r} hides them"
+    hides = "names a MIG instance, and runs take whole GPUs" if "MIG-" in variable else "hides them"
+    reason = presence.reason or f"CUDA_VISIBLE_DEVICES={variable!r} {hides}"
     return presence._replace(gpus=found, reason=None if found else reason)
 
 
