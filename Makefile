@@ -13,7 +13,7 @@
 ##   make overhead MODEL=resnet50                  what each option of the profilers and samplers costs:
 ##        FRAMEWORK=torch,tf REPEATS=5 STEPS=20    in which, by how many processes of how many steps each
 ##   make report RUN=last                         one HTML file that opens offline; OUTPUT=report.html, or RUN=SWEEP
-##   make tensorboard                              show the recorded runs in TensorBoard
+##   make tensorboard                              show the recorded runs in TensorBoard; RUN=last, PORT=6007
 ##   make doctor                                   what works on this machine, and what to do about the rest
 ##   make images                                   build the image of every framework and variant: cpu, cuda
 ##   make image FRAMEWORK=torch VARIANT=cpu        build one; RUNTIME=podman for podman's, PROGRESS=1 to watch
@@ -121,7 +121,7 @@ report: setup
 	@$(BIN)/hwprof report $(RUNS_OPTION) $(if $(call given,OUTPUT),--output $(call quoted,$(value OUTPUT))) $(if $(call given,RUN),-- $(call quoted,$(value RUN)))
 
 tensorboard: setup
-	@$(BIN)/hwprof tensorboard $(RUNS_OPTION)
+	@$(BIN)/hwprof tensorboard $(RUNS_OPTION) $(if $(call given,PORT),--port $(call quoted,$(value PORT))) $(if $(call given,RUN),-- $(call quoted,$(value RUN)))
 
 doctor: setup
 	@$(BIN)/hwprof doctor $(RUNS_OPTION)

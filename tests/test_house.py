@@ -92,6 +92,13 @@ def test_make_alone_shows_every_target() -> None:
     assert all(f"make {target}" in shown for target in targets[1].split())
 
 
+def test_make_tensorboard_hands_run_and_port_over() -> None:
+    """As typed; without them all runs, on the usual port."""
+    shown = make("-n", "tensorboard", "RUN=$x", "PORT=6007", "RUNS=my runs").stdout
+    (line,) = (line for line in shown.splitlines() if line.startswith(".venv/toolkit/bin/hwprof "))
+    assert shlex.split(line)[1:] == ["tensorboard", "--runs", "my runs", "--port", "6007", "--", "$x"]
+
+
 def test_variables_become_settings() -> None:
     """Each variable on the command line becomes one setting, lower-cased; RUNS and PYTHON are make's own."""
     words = handed_over("FRAMEWORK=torch", "BACTH=8", "runtime=local", "PYTHON=python3", "RUNS=my runs")

@@ -44,6 +44,12 @@ def test_cuda_visible_devices_is_heeded(variable: str | None, numbers: list[int]
     assert (seen.reason is None) == bool(numbers)
 
 
+def test_a_model_that_no_framework_has_is_refused_with_those_that_this_one_has() -> None:
+    """A profile of one's own may name anything; there is then no other framework to advise."""
+    with pytest.raises(HwprofError, match=r"^\S+ has no foo\. Use one of its own: "):
+        launch.check_model(RunSpec(model="foo"))
+
+
 def test_a_mig_instance_is_no_hidden_gpu() -> None:
     """Of one that is named there is a GPU, and the reason why it is not used is another."""
     assert visible(PRESENCE, "MIG-0abc").reason == (

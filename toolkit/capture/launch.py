@@ -161,9 +161,10 @@ def check_model(spec: RunSpec) -> None:
     if spec.model in (ZOO["torch"] if spec.matched else zoo):
         return
     others = [framework for framework in ZOO if spec.model in ZOO[framework]]
+    elsewhere = f"mode=matched or framework={' or '.join(others)}, or " if others else ""
     raise HwprofError(
         f"{ZOO_NAMES[spec.framework]} has no {spec.model}.",
-        remedy=f"Use mode=matched or framework={' or '.join(others)}, or one of its own: {', '.join(zoo)}.",
+        remedy=f"Use {elsewhere}one of its own: {', '.join(zoo)}.",
     )
 
 
