@@ -2,15 +2,18 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from tests.commands import REPO
-from toolkit.capture import containers, preflight, supervise
+from toolkit.capture import containers, keeper, preflight, supervise
 from toolkit.capture.containers import Container
 from toolkit.capture.engines import Engine
 from toolkit.capture.images import Image
@@ -126,6 +129,23 @@ def test_a_keeper_that_cannot_work_says_so(tmp_path: Path) -> None:
     ended = json.loads((tmp_path / "outcome.json").read_text())
     assert (done.returncode, done.stderr, ended["status"]) == (1, "", "failed")
     assert ended["reason"] == "its keeper cannot work: [Errno 2] No such file or directory: '/no/such'"
+
+
+def test_a_keeper_that_breaks_gives_the_run_folder_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it was that nobody thought of: else its files would stay another user's."""
+    order = Order("docker 9", "/no/such", "name", [], str(tmp_path), 12345, 60, 0)
+    (tmp_path / "container.json").write_text(json.dumps(order._asdict()))
+    taken: list[tuple[Path, int | None]] = []
+    monkeypatch.setattr(keeper, "_keep", Mock(side_effect=ValueError("odd")))
+    monkeypatch.setattr(keeper, "launcher_lets_go", threading.Event)
+    monkeypatch.setattr(keeper, "take_back", lambda *given: taken.append(given))
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(ValueError, match="odd"):
+            keeper.main(tmp_path / "container.json")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert taken == [(tmp_path, 12345)]
 
 
 def test_nothing_in_the_run_folder_is_imported_outside(tmp_path: Path) -> None:
