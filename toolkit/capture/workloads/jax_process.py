@@ -1,5 +1,6 @@
 """What JAX tells of a process of its own, whatever that trains: profiler, waiting, compiling, memory, versions."""
 
+import contextlib
 import os
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -155,8 +156,12 @@ def capability(device: str) -> tf32.Capability | None:
 
 def _pool_threads() -> int | None:
     """XLA's threads for computation that this process has; None where none goes by their name."""
-    names = [path.read_text(encoding="utf-8").strip() for path in Path("/proc/self/task").glob("*/comm")]
-    return sum(name.startswith(POOL) for name in names) or None
+    found = 0
+    for path in Path("/proc/self/task").glob("*/comm"):
+        # a thread that has ended meanwhile
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found += path.read_text(encoding="utf-8").startswith(POOL)
+    return found or None
 
 
 def _preallocates() -> bool:
