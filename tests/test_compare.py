@@ -194,20 +194,21 @@ def test_kernel_categories_make_up_the_device_s_time(tmp_path: Path) -> None:
     assert sum(part.difference for part in parts.parts) == 11
 
 
-def energy(kind: str, name: str, mj: float | None) -> Energy:
-    """Of one GPU in one window of the time pass, by its counter."""
+def energy(kind: str, name: str, mj: float | None, device: str = "0") -> Energy:
+    """Of one device in one window of the time pass, by its counter."""
     unknown: dict[str, Any] = dict.fromkeys(Energy.__struct_fields__)
-    own = {"pass_name": "time", "device": "0", "kind": kind, "name": name, "windows": 1, "ns": 9, "counter_mj": mj}
+    own = {"pass_name": "time", "device": device, "kind": kind, "name": name, "windows": 1, "ns": 9, "counter_mj": mj}
     return Energy(**(unknown | own))
 
 
 def test_energy_s_parts_make_up_the_run(tmp_path: Path) -> None:
-    """To the microjoule; a stage that has no figure is in the rest."""
+    """To the microjoule, on the GPUs in use alone; a stage that has no figure is in the rest."""
     sides = []
     for name, run_mj, train_mj, setup_mj in (("a", 100.1234, 60.0004, None), ("b", 120.5, 80.25, 10.0)):
         (process,) = processes(made_run(tmp_path / name).parent, name)
         rows = [energy("run", "run", run_mj), energy("stage", "train", train_mj), energy("stage", "setup", setup_mj)]
-        sides.append([process._replace(summary=structs.replace(process.summary, energy=rows))])
+        rows += [energy("run", "run", 70.0, other) for other in ("1", "rapl_package-0", "rapl_package-0_core")]
+        sides.append([process._replace(summary=structs.replace(process.summary, energy=rows), gpu_indices=["0"])])
     (parts,) = [each for each in tables(*sides)[0] if each.unit == "uJ"]
     assert {part.name: (part.a, part.b) for part in parts.parts} == {
         "train": (60_000, 80_250), "setup": (0, 10_000), REST: (40_123, 30_250),

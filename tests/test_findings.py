@@ -276,10 +276,15 @@ def test_a_reservation_far_over_the_need_is_found_with_its_size(
 
 
 def test_a_gpu_that_is_held_down_is_found_with_its_time(tmp_path: Path) -> None:
-    """By the readings in which a reason held that slows it at work; an idle GPU's low clocks are none."""
-    row = {"pass_name": "time", "source": "nvml", "device": "0", "metric": "throttle_reasons", "unit": ""}
-    masks = [0b100, 0b100, 0b1, 0b1]
-    counters = [row | {"ts_ns": (at * 10 + 5) * MS, "value": float(mask)} for at, mask in enumerate(masks)]
+    """By the readings in which a reason held that slows it at work: no idle GPU's low clocks, and no GPU of others."""
+    row = {"pass_name": "time", "source": "nvml", "metric": "throttle_reasons", "unit": ""}
+    masks = {"0": [0b100, 0b100, 0b1, 0b1], "1": [0b100, 0b100, 0b100, 0b100]}
+    counters = [
+        row | {"device": device, "ts_ns": (at * 10 + 5) * MS, "value": float(mask)}
+        for device, own in masks.items()
+        for at, mask in enumerate(own)
+    ]
+    gpus = [{"pass_name": "time", "device": device, "name": "T", "used": device == "0"} for device in masks]
     run = [mark(97, None, "run", "time", 0, 40, epoch=None), mark(98, 97, "stage", "train", 0, 40, epoch=None)]
-    (found,) = of_run(tmp_path, marks=epochs(2) + run, counters=counters)
+    (found,) = of_run(tmp_path, marks=epochs(2) + run, counters=counters, gpus=gpus)
     assert (found.code, found.at_stake_ns) == ("throttling", 20 * MS)

@@ -93,6 +93,11 @@ def allocator_memory(connection: duckdb.DuckDBPyConnection) -> list[AllocatorMem
     return sorted(found, key=lambda row: (row.pass_name not in TIMED, row.device or "", row.allocator))
 
 
+def first_gpus(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """NVML's number of the GPU that the framework calls device 0, by pass; without those of which nothing is said."""
+    return dict(connection.execute("SELECT pass_name, device FROM first_gpus").fetchall())
+
+
 def _merged(key: tuple[Any, ...], rows: Sequence[Row], unavailable: Iterable[Row]) -> AllocatorMemory:
     """One row of those who told of the same allocator; the moment and what the device had are those of the first."""
     pass_name, device, _ = key

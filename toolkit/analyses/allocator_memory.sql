@@ -74,14 +74,9 @@ traced AS (
     LEFT JOIN @segments AS held ON levels.trace = held.trace AND levels.device = held.device
     GROUP BY levels.pass_name, levels.device, levels.trace, format, levels.allocator
 ),
-used AS (
-    -- the run's first GPU, by each pass; numbers as NVML gives them
-    SELECT pass_name, arg_min(device, TRY_CAST(device AS INTEGER)) AS gpu, bool_or(mig) AS is_split
-    FROM gpus WHERE used GROUP BY pass_name
-),
 outside AS (
     SELECT counters.pass_name, '0' AS device, counters.ts_ns, (counters.value - baseline.value)::BIGINT AS bytes
-    FROM counters JOIN used ON counters.pass_name = used.pass_name AND counters.device = gpu AND NOT coalesce(is_split, false)
+    FROM counters SEMI JOIN first_gpus USING (pass_name, device)
     JOIN @baseline AS baseline ON counters.pass_name = baseline.pass_name AND counters.device = baseline.device
         AND baseline.metric = 'memory_used'
     WHERE counters.source = 'nvml' AND counters.metric = 'memory_used'

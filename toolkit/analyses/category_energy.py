@@ -59,7 +59,7 @@ class _Work(NamedTuple):
 def category_energies(connection: duckdb.DuckDBPyConnection) -> list[CategoryEnergy]:
     """Of each pass with kernels in its native trace and one GPU in use, for of several nobody tells which is which."""
     gpus: dict[str, list[Gpu]] = {}
-    used = set(connection.execute("SELECT pass_name, device FROM gpus WHERE used").fetchall())
+    used = set(connection.execute("SELECT pass_name, device FROM used_gpus").fetchall())
     for gpu in gpus_of(connection):
         if (gpu.pass_name, gpu.device) in used:
             gpus.setdefault(gpu.pass_name, []).append(gpu)

@@ -131,8 +131,10 @@ def _host(process: Process) -> Whole | None:
 
 
 def _energy(process: Process) -> Whole | None:
-    """The unprofiled pass by its stages, on all GPUs; a stage that no sensor resolves is in the rest."""
-    mine = [entry for entry in process.summary.energy if entry.pass_name in TIMED]
+    """The unprofiled pass by its stages, on the GPUs in use; a stage that no sensor resolves is in the rest."""
+    mine = [
+        entry for entry in process.summary.energy if entry.pass_name in TIMED and entry.device in process.gpu_indices
+    ]
     runs = [_uj(entry) for entry in mine if entry.kind == "run"]
     whole = [uj for uj in runs if uj is not None]
     if not whole or len(whole) < len(runs):

@@ -36,7 +36,7 @@ def efficiencies(
     connection: duckdb.DuckDBPyConnection, energies: Iterable[Energy], batch: int | None
 ) -> list[Efficiency]:
     """Of each epoch; no images for a joule where `batch`, the samples in a step, is not known."""
-    used = set(connection.execute("SELECT pass_name, device FROM gpus WHERE used").fetchall())
+    used = set(connection.execute("SELECT pass_name, device FROM used_gpus").fetchall())
     mine = [energy for energy in energies if (energy.pass_name, energy.device) in used and energy.epoch is not None]
     resolved = _resolved([energy for energy in mine if energy.kind == "step"])
     training = sorted((energy for energy in mine if energy.kind == "training"), key=_epoch)

@@ -57,7 +57,7 @@ def read(folder: Path, summary: Summary) -> Process:
             for row in runner.run(connection, "step_series")
             if row["pass_name"] in TIMED and not row["compiled"] and not row["profiled"]
         ]
-        in_use = connection.execute("SELECT DISTINCT pass_name, device FROM gpus WHERE used ORDER BY device").fetchall()
+        in_use = connection.execute("SELECT pass_name, device FROM used_gpus ORDER BY device").fetchall()
     durations = [row["host_ns"] + row["wait_ns"] for row in rows]
     spec, launched = runs.spec_of(folder), _json(folder / runs.LAUNCH)
     used = launched.get("gpus_used", [])

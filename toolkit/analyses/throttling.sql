@@ -1,4 +1,4 @@
--- Why each GPU's clocks were held down while the worker ran, as NVML's reasons of the clocks tell; several may hold at once.
+-- Why the clocks of each GPU that the run was given were held down while the worker ran, as NVML's reasons of the clocks tell; several may hold at once.
 -- pass_name: time, profile or loop
 -- device: GPU index as text
 -- reason: by NVML's names: sw_power_cap, hw_slowdown, …; gpu_idle and clocks that someone set are reasons too
@@ -6,7 +6,7 @@
 -- share: of all readings
 WITH running AS (
     SELECT counters.pass_name, device, value::BIGINT AS mask
-    FROM counters JOIN (SELECT pass_name, ts_ns, ts_ns + dur_ns AS end_ns FROM marks WHERE kind = 'run') AS runs
+    FROM counters SEMI JOIN used_gpus USING (pass_name, device) JOIN (SELECT pass_name, ts_ns, ts_ns + dur_ns AS end_ns FROM marks WHERE kind = 'run') AS runs
         ON counters.pass_name = runs.pass_name AND counters.ts_ns BETWEEN runs.ts_ns AND end_ns
     WHERE metric = 'throttle_reasons'
 ),

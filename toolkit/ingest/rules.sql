@@ -34,6 +34,15 @@ CREATE MACRO is_loading(name) AS regexp_matches(
     name, '^(enumerate\(Data(Loader|Pipe)\)#|(EagerLocalExecute: )?IteratorGetNext|hwprof\.data_wait\.)'
 );
 
+-- The GPUs that a run was given, of all that NVML shows.
+CREATE VIEW used_gpus AS SELECT DISTINCT pass_name, device, mig FROM gpus WHERE used;
+
+-- Which of them the framework calls device 0: the first by number. None where one is split into instances, for what NVML says
+-- of that is of all of them together.
+CREATE VIEW first_gpus AS
+SELECT pass_name, arg_min(device, TRY_CAST(device AS INTEGER)) AS device
+FROM used_gpus GROUP BY pass_name HAVING NOT coalesce(bool_or(mig), false);
+
 -- Steps of a person's own loop, of whose one pass only a window is profiled, that lay in that window: the marks `profiler` stand
 -- before it, after each of its steps, and after it.
 CREATE VIEW profiled_steps AS
