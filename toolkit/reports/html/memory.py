@@ -1,6 +1,6 @@
 """Memory: each allocator in use, reserved, on the device and unexplained; over time; and who held it at the peak."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from toolkit.analyses.memory import MemorySeries
@@ -26,20 +26,20 @@ LEVELS = {
 }
 
 
-def section(summary: Summary, told: Told, timelines: list[Timeline]) -> Section | None:
-    """None where nothing is known of memory."""
-    blocks = [*_blocks(summary, told, timelines)]
+def section(summary: Summary, told: Told, timelines: list[Timeline], gpus: Mapping[str, str]) -> Section | None:
+    """None where nothing is known of memory; `gpus` are NVML's of the framework's device 0, by pass."""
+    blocks = [*_blocks(summary, told, timelines, gpus)]
     return Section("memory", "Memory", blocks) if blocks else None
 
 
-def _blocks(summary: Summary, told: Told, timelines: list[Timeline]) -> Iterator[Block]:
+def _blocks(summary: Summary, told: Told, timelines: list[Timeline], gpus: Mapping[str, str]) -> Iterator[Block]:
     if summary.allocators:
         yield _levels(summary, told)
     for place, trace in enumerate(summary.traces):
         readings = [one for timeline in timelines if timeline.pass_name == trace.pass_name for one in timeline.readings]
         for number, series in enumerate(trace.memory.series):
             if any(point.in_use_bytes is not None for point in series.points):
-                yield _over_time(series, readings)
+                yield _over_time(series, _seen(series, readings, gpus))
                 if series.at_peak:
                     yield _holders(place, number, series, told)
 
@@ -81,7 +81,7 @@ def _over_time(series: MemorySeries, readings: list[ReadingSeries]) -> Chart:
         )
         if any(level is not None for level in levels)
     ]
-    outside = [*_outside(series, readings, since_ns, (xs[0], xs[-1]))] if timed else []
+    outside = [*_outside(readings, since_ns, (xs[0], xs[-1]))] if timed else []
     where = "the host" if series.device == "cpu" else f"device {printable(series.device or '?')}"
     told = f"{printable(series.allocator)} of {where}" if series.allocator else f"allocator of {where}"
     known = [point.in_use_bytes for point in series.points if point.in_use_bytes is not None]
@@ -113,20 +113,24 @@ def _axes(basis: str, *, outside: bool) -> dict[str, Any]:
     return {"yaxis": below, **({"yaxis2": above} if outside else {})}
 
 
-def _outside(
-    series: MemorySeries, readings: list[ReadingSeries], since_ns: int, ends: tuple[float, float]
-) -> Iterator[charts.Trace]:
-    """What the driver, or the system, saw in the same time."""
-    metric, device = ("rss", None) if series.device == "cpu" else ("memory_used", series.device)
+def _seen(series: MemorySeries, readings: list[ReadingSeries], gpus: Mapping[str, str]) -> list[ReadingSeries]:
+    """What the driver, or the system, tells of where the series lies; nothing where that is no GPU of `gpus`."""
+    if series.device == "cpu":
+        return [one for one in readings if one.metric == "rss"]
+    own = [one for one in readings if one.metric == "memory_used" and series.device == "0"]
+    return [one for one in own if one.device == gpus.get(one.pass_name)]
+
+
+def _outside(readings: list[ReadingSeries], since_ns: int, ends: tuple[float, float]) -> Iterator[charts.Trace]:
+    """What was seen in the same time."""
     for one in readings:
-        if (one.metric, one.device) == (metric, device):
-            placed = [((point.ts_ns - since_ns) / 1e6, point.value / MIB) for point in one.points]
-            inside = [(at, value) for at, value in placed if ends[0] <= at <= ends[1]]
-            if inside:
-                name = "resident, the whole worker" if metric == "rss" else "used on the device, by NVML"
-                yield charts.line(
-                    name, [at for at, _ in inside], [value for _, value in inside], unit="MiB", place=2, axis="y2"
-                )
+        placed = [((point.ts_ns - since_ns) / 1e6, point.value / MIB) for point in one.points]
+        inside = [(at, value) for at, value in placed if ends[0] <= at <= ends[1]]
+        if inside:
+            name = "resident, the whole worker" if one.device is None else "used on the device, by NVML"
+            yield charts.line(
+                name, [at for at, _ in inside], [value for _, value in inside], unit="MiB", place=2, axis="y2"
+            )
 
 
 def _thinned(series: MemorySeries) -> str | None:

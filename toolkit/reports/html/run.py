@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from toolkit.analyses.allocator_memory import first_gpus
 from toolkit.analyses.summary import Summary
 from toolkit.analyses.timeline import timelines
 from toolkit.ingest.store import connect
@@ -15,12 +16,13 @@ def sections(folder: Path, spec: Spec, status: dict[str, Any], summary: Summary)
     """Of a run folder with a store; those of which nothing is known are left out."""
     with connect(folder) as connection:
         over_time = timelines(connection, spec.passes)
+        gpus = first_gpus(connection)
     told = Told(summary)
     found = [
         ledger.section(summary, told),
         timeline.section(over_time),
         kernels.section(summary, told),
-        memory.section(summary, told, over_time),
+        memory.section(summary, told, over_time, gpus),
         energy.section(summary, told),
         stacks.section(summary, told),
         environment.section(folder, spec, summary),

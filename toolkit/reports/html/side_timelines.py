@@ -5,7 +5,7 @@ its axis; the cells of a row share theirs of the figure, so that heights compare
 puts the columns below each other.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from toolkit.analyses.comparable import Side
@@ -32,6 +32,7 @@ class _Run(NamedTuple):
     side: int
     repeat: int
     name: str
+    gpus: Sequence[str]
     timeline: Timeline
     since_ns: int
     until_ns: int
@@ -67,7 +68,7 @@ def _runs(place: int, side: Side) -> Iterator[_Run]:
                 if ends := busy or steps:
                     since_ns = timeline.steps[0].ts_ns if steps else min(start for start, _ in ends)
                     until_ns = max(end for _, end in [*ends, *steps])
-                    yield _Run(place, repeat, process.name, timeline, since_ns, until_ns)
+                    yield _Run(place, repeat, process.name, process.gpu_indices, timeline, since_ns, until_ns)
 
 
 def _lines(run: _Run) -> Iterator[_Line]:
@@ -77,17 +78,18 @@ def _lines(run: _Run) -> Iterator[_Line]:
         yield _Line(run, STEP_TIME, "ms", "step time", [step.ts_ns for step in steps], times)
     for row in ROWS:
         series = [one for one in run.timeline.readings if one.metric in row.metrics]
-        for one in _telling(row.metrics, preferred(series)):
+        for one in _telling(row.metrics, preferred(series), run.gpus):
             points = [point for point in one.points if run.since_ns <= point.ts_ns <= run.until_ns]
             if points:
                 moments_ns, values = [point.ts_ns for point in points], [point.value / row.one for point in points]
                 yield _Line(run, row.title, row.unit, series_name(one), moments_ns, values)
 
 
-def _telling(metrics: Sequence[str], series: Sequence[ReadingSeries]) -> Sequence[ReadingSeries]:
-    """Those of GPUs where there are any, else the host's first of `metrics`: more would hide what is compared."""
-    of_gpus = [one for one in series if one.device is not None]
-    return of_gpus or sorted(series, key=lambda one: metrics.index(one.metric))[:1]
+def _telling(metrics: Sequence[str], series: Sequence[ReadingSeries], gpus: Collection[str]) -> Sequence[ReadingSeries]:
+    """Those of the run's own `gpus`, else the host's first of `metrics`: more would hide what is compared."""
+    of_gpus = [one for one in series if one.device in gpus]
+    of_host = [one for one in series if one.device is None]
+    return of_gpus or sorted(of_host, key=lambda one: metrics.index(one.metric))[:1]
 
 
 def _left_out(sides: Sequence[Side]) -> Iterator[Block]:
