@@ -226,17 +226,17 @@ def test_less_than_a_tenth_is_no_finding(tmp_path: Path) -> None:
 
 
 def test_waiting_for_data_beside_a_working_device_costs_nothing(tmp_path: Path) -> None:
-    """On a GPU data_wait counts as far as the device idled in it, in the profiled window."""
-    profile = [row | {"pass_name": "profile"} for row in epochs(1, ("data_wait", 20))]
+    """On a GPU data_wait counts as far as the device idled in it, in the profiled window; none counts twice."""
+    profile = [row | {"pass_name": "profile"} for row in epochs(2, ("data_wait", 20))]
     profile += [
         mark(98, None, "phase", "profiler", -2, -1, epoch=None, pass_name="profile"),
-        mark(99, None, "phase", "profiler", 50, 51, epoch=None, pass_name="profile"),
+        mark(99, None, "phase", "profiler", 90, 91, epoch=None, pass_name="profile"),
     ]
     traces = [{"trace": 0, "pass_name": "profile", "path": "t", "format": "kineto", "events": 1}]
-    # the device works through 15 of the 20 ms
-    slices = [kernel(None, 0, 35 * MS, trace=0, pass_name="profile"), kernel(None, 40 * MS, 41 * MS, trace=0)]
+    # the device works through 15 of the 20 ms of the first epoch, which lie between the two, and none of the second's
+    slices = [kernel(None, at * MS, end * MS, trace=0, pass_name="profile") for at, end in ((0, 35), (40, 60))]
     found = of_run(tmp_path, marks=epochs(3, ("data_wait", 20)) + profile, traces=traces, slices=slices)
-    assert [(finding.code, finding.at_stake_ns) for finding in found] == [("input_bound", 2 * 20 * MS // 4)]
+    assert [(finding.code, finding.at_stake_ns) for finding in found] == [("input_bound", 2 * 20 * MS * 5 // 8)]
 
 
 def test_compilation_in_mid_run_counts_without_the_usual_step(tmp_path: Path) -> None:

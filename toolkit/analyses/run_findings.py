@@ -112,9 +112,11 @@ def _input_bound(summary: "Summary") -> Iterator[Stake]:
 
 def _idle_share(summary: "Summary") -> float | None:
     """Of the data_wait in the profiled window, the share in which the busiest device idled; None without a device."""
+    # what lies between epochs is in the epochs' own rows as well
+    waits = [row for row in summary.ledger_devices if row.part == "data_wait" and not row.between]
     shares = []
-    for device in {row.device for row in summary.ledger_devices}:
-        own = [row for row in summary.ledger_devices if row.device == device and row.part == "data_wait"]
+    for device in {row.device for row in waits}:
+        own = [row for row in waits if row.device == device]
         idle, worked = sum(row.idle_ns for row in own), sum(row.worked_ns for row in own)
         if idle + worked:
             shares.append(idle / (idle + worked))
