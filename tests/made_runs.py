@@ -14,6 +14,7 @@ from msgspec import convert, structs
 from tests.test_analyses import store
 from toolkit.analyses import runner, summary
 from toolkit.analyses.summary import Summary, summarise
+from toolkit.analyses.training import trainings
 from toolkit.reports.summary_json import encode
 from toolkit.spec import RunSpec, check
 
@@ -40,19 +41,21 @@ def made_run(  # noqa: PLR0913 - by keyword, each a thing that comparisons tell 
     (folder / "raw" / "launch.json").write_text(json.dumps({"device": "cpu", "gpus": [], "gpus_used": []}))
     (folder / "raw" / "time" / "facts.json").write_text(json.dumps(FACTS | (facts or {})))
     steps = tuple(np.ravel(steps_ms).tolist())
-    for name, content in _stored(steps, resident_mib, tuple((kernels or {}).items())).items():
+    for name, content in _stored(steps, spec.batch, resident_mib, tuple((kernels or {}).items())).items():
         (folder / name).write_bytes(content)
     return folder
 
 
 @cache
-def _stored(steps_ms: tuple[float, ...], resident_mib: float, kernels: tuple[tuple[str, int], ...]) -> dict[str, bytes]:
-    """The files of a store, and its summary, by name: runs that differ in settings alone have the same."""
+def _stored(
+    steps_ms: tuple[float, ...], batch: int, resident_mib: float, kernels: tuple[tuple[str, int], ...]
+) -> dict[str, bytes]:
+    """The files of a store, and its summary, by name: runs that differ in other settings alone have the same."""
     sample = {"pass_name": "time", "source": "host", "metric": "rss", "unit": "B", "value": resident_mib * 2**20}
     tables: dict[str, list[dict[str, Any]]] = {"marks": marks(steps_ms), "counters": [sample | {"ts_ns": 5}]}
     if kernels:
         tables |= {"traces": [TRACE], "slices": slices(dict(kernels))}
-    return files_of(tables, lambda connection: _summary(connection, of_trace=bool(kernels)))
+    return files_of(tables, lambda connection: _summary(connection, batch, of_trace=bool(kernels)))
 
 
 def files_of(
@@ -66,17 +69,17 @@ def files_of(
         return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def _summary(connection: duckdb.DuckDBPyConnection, *, of_trace: bool) -> Summary:
+def _summary(connection: duckdb.DuckDBPyConnection, batch: int, *, of_trace: bool) -> Summary:
     """What the store says of itself; of a store without a trace only what one of marks and samples can differ in."""
     if of_trace:
-        return summarise(connection)
+        return summarise(connection, batch=batch)
     ledger = summary._ledger(runner.run(connection, "epoch_ledger"), "wall_ns")
     gaps = summary._ledger(runner.run(connection, "epoch_gaps"), "gap_ns")
     return structs.replace(
         _of_nothing(),
         epochs=[convert(row, summary.Epoch) for row in ledger],
         gaps=[convert(row, summary.Gap) for row in gaps],
-        training=summary._rows(connection, "training", summary.Training),
+        training=trainings(connection, batch=batch),
         samples=summary._rows(connection, "samples", summary.Sample),
     )
 

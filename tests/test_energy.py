@@ -23,6 +23,7 @@ from toolkit.analyses.efficiency import efficiencies
 from toolkit.analyses.energy import Energy, energies
 from toolkit.analyses.power_sensors import sensor_of
 from toolkit.analyses.summary import Summary, summarise
+from toolkit.analyses.training import trainings
 from toolkit.ingest import records
 from toolkit.ingest.store import StoreWriter, connect
 from toolkit.reports import summary_json
@@ -187,11 +188,14 @@ def test_images_per_joule_are_of_the_gpus_that_the_run_was_given(driver: Path, t
         for row in marks(*((at, at + 40) for at in range(3_000, 13_000, 40)))
     ]
     with sampled(driver, tmp_path, script, rows, seconds=20) as connection:
-        (one,) = efficiencies(connection, energies(connection), batch=32)
+        found = energies(connection)
+        (one,) = efficiencies(connection, found, trainings(connection, batch=32))
+        (fewer,) = efficiencies(connection, found, trainings(connection, batch=32, epoch_samples=250 * 16))
         summary = summarise(connection, batch=32)
     assert (one.devices, one.steps, one.resolved_steps, one.source) == (["0", "1"], 250, 0, "counter")
     assert one.step_mj == pytest.approx(500 * 40, rel=one.bound)
     assert one.images_per_joule == pytest.approx(32 / 20, rel=one.bound)
+    assert fewer.images_per_joule == one.images_per_joule / 2
     assert one.bound < 0.02
     idle = {(entry.device, entry.metric): entry.mean_mw for entry in summary.idle_power}
     assert idle["0", "power_instant"] == 400_000

@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 
 from toolkit.analyses.device_peaks import _PEAKS, peak_of
+from toolkit.analyses.processes import samples_per_s
 from toolkit.analyses.summary import summarise
+from toolkit.analyses.training import trainings
 from toolkit.analyses.utilisation import Utilisation, Work, read, utilisations
 from toolkit.ingest.store import StoreWriter, connect
 from toolkit.reports.utilisation import utilisation_lines
 
 S = 1_000_000_000
-H200 = Work(forward_flops=10**9, epoch_samples=None, on_gpu=True, device="NVIDIA H200", precision="bf16")
+H200 = Work(forward_flops=10**9, on_gpu=True, device="NVIDIA H200", precision="bf16")
 
 
 def mark(id_: int, kind: str, name: str, *span: int, **more: Any) -> dict[str, Any]:
@@ -32,12 +34,15 @@ MARKS = [
 ]
 
 
-def found(folder: Path, work: Work | None, batch: int | None = 32) -> list[Utilisation]:
+def found(
+    folder: Path, work: Work | None, batch: int | None = 32, epoch_samples: int | None = None
+) -> list[Utilisation]:
     """Of MARKS."""
     with StoreWriter(folder) as writer:
         writer.append_rows("marks", MARKS)
     with connect(folder) as connection:
-        return utilisations(connection, work, batch)
+        training = trainings(connection, batch=batch, epoch_samples=epoch_samples)
+        return utilisations(connection, work, training, batch)
 
 
 def test_training_counts_three_forward_passes_and_inference_one(tmp_path: Path) -> None:
@@ -51,10 +56,12 @@ def test_training_counts_three_forward_passes_and_inference_one(tmp_path: Path) 
 
 def test_an_epoch_counts_the_samples_that_it_had(tmp_path: Path) -> None:
     """Where the last batch was a part of one, its samples count, not the batch's size."""
-    (training, _) = found(
-        tmp_path, Work(**{name: getattr(H200, name) for name in H200.__struct_fields__} | {"epoch_samples": 40})
-    )
-    assert training.samples_per_s == 10
+    (training, _) = found(tmp_path, H200, epoch_samples=40)
+    with connect(tmp_path) as connection:
+        told = trainings(connection, batch=32, epoch_samples=40)
+        asked, unknown = trainings(connection, batch=32), trainings(connection)
+    assert training.samples_per_s == samples_per_s(told) == 10
+    assert (samples_per_s(asked), samples_per_s(unknown)) == (16, None)
 
 
 def test_gpus_that_train_together_have_their_peaks_together(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import duckdb
 from msgspec import Meta, Struct
 
 from toolkit.analyses.energy import Energy
+from toolkit.analyses.training import Training
 
 MaybeMj = Annotated[float | None, Meta(description="millijoules; null where unknown")]
 
@@ -33,15 +34,16 @@ class Efficiency(Struct, frozen=True, kw_only=True):
 
 
 def efficiencies(
-    connection: duckdb.DuckDBPyConnection, energies: Iterable[Energy], batch: int | None
+    connection: duckdb.DuckDBPyConnection, energies: Iterable[Energy], trainings: Iterable[Training]
 ) -> list[Efficiency]:
-    """Of each epoch; no images for a joule where `batch`, the samples in a step, is not known."""
+    """Of each epoch; no images for a joule where its samples are not known."""
+    samples = {(training.pass_name, training.epoch): training.samples for training in trainings}
     used = set(connection.execute("SELECT pass_name, device FROM used_gpus").fetchall())
     mine = [energy for energy in energies if (energy.pass_name, energy.device) in used and energy.epoch is not None]
     resolved = _resolved([energy for energy in mine if energy.kind == "step"])
     training = sorted((energy for energy in mine if energy.kind == "training"), key=_epoch)
     return [
-        _efficiency(list(group), resolved.get(key, 0), batch) for key, group in groupby(training, key=_epoch)
+        _efficiency(list(group), resolved.get(key, 0), samples[key]) for key, group in groupby(training, key=_epoch)
     ]  # fmt: skip
 
 
@@ -58,7 +60,7 @@ def _resolved(steps: list[Energy]) -> dict[tuple[str, int], int]:
     return counts
 
 
-def _efficiency(gpus: list[Energy], resolved: int, batch: int | None) -> Efficiency:
+def _efficiency(gpus: list[Energy], resolved: int, samples: int | None) -> Efficiency:
     figures = [(gpu.counter_mj, gpu.counter_bound_mj) for gpu in gpus]
     source, reason = "counter", next((gpu.counter_reason for gpu in gpus if gpu.counter_reason), None)
     if reason:
@@ -75,7 +77,7 @@ def _efficiency(gpus: list[Energy], resolved: int, batch: int | None) -> Efficie
         resolved_steps=resolved,
         source=source if known else None,
         step_mj=whole_mj / steps if known else None,
-        images_per_joule=1000 * batch * steps / whole_mj if known and batch else None,
+        images_per_joule=1000 * samples / whole_mj if known and samples else None,
         bound=sum(bound for _, bound in told) / whole_mj if known else None,
         reason=None if known else reason,
     )

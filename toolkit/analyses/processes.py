@@ -8,7 +8,8 @@ from typing import Any, Literal, NamedTuple
 
 from toolkit.analyses import runner
 from toolkit.analyses.steady_state import Steady, steady_state
-from toolkit.analyses.summary import Summary, Training
+from toolkit.analyses.summary import Summary
+from toolkit.analyses.training import Training
 from toolkit.capture import runs
 from toolkit.ingest.store import connect
 from toolkit.own_spec import TIMED, Spec, timed_pass
@@ -80,6 +81,13 @@ def unprofiled(summary: Summary) -> list[Training]:
     return [entry for entry in epochs if entry.epoch > 1] or epochs
 
 
+def samples_per_s(training: Sequence[Training]) -> float | None:
+    """Throughput of these epochs together; None where there is none, or the samples of one are not known."""
+    samples, ns = [entry.samples for entry in training], sum(entry.ns for entry in training)
+    known = [each for each in samples if each is not None]
+    return sum(known) * 1e9 / ns if ns and len(known) == len(samples) else None
+
+
 def _json(path: Path) -> dict[str, Any]:
     """What a run recorded; nothing where it is gone."""
     try:
@@ -110,11 +118,7 @@ def _epoch_gap(process: Process) -> float | None:
 def _throughput(process: Process) -> float | None:
     if process.spec.task == "infer":
         return _inference(process)
-    later = unprofiled(process.summary)
-    ns = sum(entry.ns for entry in later)
-    if not ns or process.spec.batch is None:
-        return None
-    return process.spec.batch * sum(entry.steps for entry in later) * 1e9 / ns
+    return samples_per_s(unprofiled(process.summary))
 
 
 def _peak_memory(process: Process) -> float | None:

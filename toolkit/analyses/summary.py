@@ -19,6 +19,7 @@ from toolkit.analyses.run_findings import diagnosis
 from toolkit.analyses.runtime import Runtime
 from toolkit.analyses.stack_windows import StackWindow, stack_windows
 from toolkit.analyses.traces import TraceAnalysis, analyse
+from toolkit.analyses.training import Training, trainings
 from toolkit.analyses.utilisation import Utilisation, Work, utilisations
 
 SCHEMA = 1
@@ -87,17 +88,6 @@ class Steps(Struct, frozen=True, kw_only=True):
     median_ns: MaybeNs
     p10_ns: MaybeNs
     p90_ns: MaybeNs
-
-
-class Training(Struct, frozen=True, kw_only=True):
-    """The training steps of one epoch as a whole: to the moment when the device had done them all."""
-
-    pass_name: str
-    epoch: int
-    steps: int
-    compiled_steps: int
-    profiled_steps: int
-    ns: Ns
 
 
 class ProfilerCost(Struct, frozen=True, kw_only=True):
@@ -269,7 +259,6 @@ AS_THEY_ARE: Mapping[str, type[Struct]] = {
     "stages": Stage,
     "other_parts": OtherParts,
     "data_waits": DataWait,
-    "training": Training,
     "compiled_steps": CompiledStep,
     "inference": Latency,
     "scalars": Scalar,
@@ -284,19 +273,21 @@ AS_THEY_ARE: Mapping[str, type[Struct]] = {
 }
 
 
-def summarise(
+def summarise(  # noqa: PLR0913 - by keyword, each what a store does not hold
     connection: duckdb.DuckDBPyConnection,
     *,
     runtime: Runtime | None = None,
     matched: Matched | None = None,
     batch: int | None = None,
+    epoch_samples: int | None = None,
     work: Work | None = None,
 ) -> Summary:
     """Runs every analysis over a run's store, of `batch` samples a step. Asserts that each ledger sums to its whole.
 
-    `work` is what the run computed, where its worker recorded it.
+    `epoch_samples` are those of an epoch and `work` what the run computed, where its worker recorded them.
     """
     warnings = cautions(connection)
+    training = trainings(connection, batch=batch, epoch_samples=epoch_samples)
     energy = energies(connection)
     summary = Summary(
         schema=SCHEMA,
@@ -311,13 +302,14 @@ def summarise(
         ledger_devices=ledger_devices(connection),
         fetches_in_compute=fetches_in_compute(connection),
         steps=_rows(connection, "step_times", Steps),
-        utilisation=utilisations(connection, work, batch),
+        training=training,
+        utilisation=utilisations(connection, work, training, batch),
         traces=analyse(connection),
         allocators=allocator_memory(connection),
         stacks=stack_windows(connection),
         # Of thousands of short steps no sensor tells one; a step that has a figure is long.
         energy=[entry for entry in energy if entry.told or entry.kind != "step"],
-        efficiency=efficiencies(connection, energy, batch),
+        efficiency=efficiencies(connection, energy, training),
         category_energy=category_energies(connection),
         **_as_they_are(connection),
     )

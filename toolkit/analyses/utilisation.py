@@ -8,7 +8,7 @@ what ran.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from msgspec import Struct
 from toolkit.analyses import runner
 from toolkit.analyses.device_peaks import peak_of
 from toolkit.analyses.differences import of_run
+from toolkit.analyses.training import Training
 from toolkit.errors import HwprofError
 from toolkit.spec import PASSES
 
@@ -28,7 +29,7 @@ _NAMES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16", "float64": "
 
 
 class Work(Struct, frozen=True, kw_only=True):
-    """What a run computed, and on what: FLOPs of one sample's forward pass, samples of an epoch, device, precision.
+    """What a run computed, and on what: FLOPs of one sample's forward pass, device, precision.
 
     `device` is the name that the framework gave a GPU, else the processor's model; null where neither tells.
     `head_flops` are those of the last layer where that alone is trained, `devices` how many GPUs train together.
@@ -37,7 +38,6 @@ class Work(Struct, frozen=True, kw_only=True):
     forward_flops: int
     head_flops: int | None = None
     devices: int = 1
-    epoch_samples: int | None
     on_gpu: bool
     device: str | None
     precision: str
@@ -81,8 +81,8 @@ def read(folder: Path) -> Work | None:
         flops = [layer.flops for layer in of_run(folder).layers]
     except HwprofError:
         return None
-    facts = next((found for name in PASSES if (found := _facts(folder / "raw" / name / "facts.json"))), None)
-    if not any(flops) or facts is None:
+    facts = facts_of(folder)
+    if not any(flops) or not facts:
         return None
     on_gpu = facts.get("device") == "cuda"
     head_alone = facts.get("parameters_trained", facts.get("parameters")) != facts.get("parameters")
@@ -90,25 +90,37 @@ def read(folder: Path) -> Work | None:
         forward_flops=sum(flops),
         head_flops=[each for each in flops if each][-1] if head_alone else None,
         devices=(facts.get("replicas") or {}).get("replicas", 1) if on_gpu else 1,
-        epoch_samples=facts.get("train_samples"),
         on_gpu=on_gpu,
         device=facts.get("device_name") if on_gpu else facts.get("cpu"),
         precision=_precision(facts),
     )
 
 
-def utilisations(connection: duckdb.DuckDBPyConnection, work: Work | None, batch: int | None) -> list[Utilisation]:
+def facts_of(folder: Path) -> dict[str, Any]:
+    """What the worker of the run's first pass recorded that ended far enough; nothing where none did."""
+    return next((found for name in PASSES if (found := _facts(folder / "raw" / name / "facts.json"))), {})
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def utilisations(
+    connection: duckdb.DuckDBPyConnection, work: Work | None, trainings: Iterable[Training], batch: int | None
+) -> list[Utilisation]:
     """Of each whole epoch and each batch size of inference, in each pass; none where `work` is not known."""
-    return [] if work is None else [*_training(connection, work, batch), *_inference(connection, work)]
+    return [] if work is None else [*_training(work, trainings, batch), *_inference(connection, work)]
 
 
-def _training(connection: duckdb.DuckDBPyConnection, work: Work, batch: int | None) -> Iterator[Utilisation]:
-    for row in runner.run(connection, "training") if batch else ():
-        # an epoch's last batch may be a part of one
-        samples = work.epoch_samples or row["steps"] * batch
-        if row["ns"]:
-            found = _Throughput(row["pass_name"], TRAINING, row["epoch"], batch or 0, samples * 1e9 / row["ns"])
-            yield _utilisation(work, found)
+def _training(work: Work, trainings: Iterable[Training], batch: int | None) -> Iterator[Utilisation]:
+    for epoch in trainings if batch else ():
+        if epoch.ns and epoch.samples:
+            rate = epoch.samples * 1e9 / epoch.ns
+            yield _utilisation(work, _Throughput(epoch.pass_name, TRAINING, epoch.epoch, batch or 0, rate))
 
 
 def _inference(connection: duckdb.DuckDBPyConnection, work: Work) -> Iterator[Utilisation]:
@@ -152,14 +164,6 @@ def _reason(work: Work, *, known: bool) -> str:
     if known:
         return f"{work.device}'s data sheet gives no peak of matrix products in {work.precision}"
     return f"no data sheet's peak is known of {work.device or 'a device without a name'}"
-
-
-def _facts(path: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _precision(facts: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from toolkit.analyses.processes import unprofiled
+from toolkit.analyses.processes import samples_per_s, unprofiled
 from toolkit.analyses.summary import Summary
 from toolkit.errors import printable
 from toolkit.own_spec import TIMED, OwnSpec, Spec
@@ -99,7 +99,7 @@ def _trust(summary: Summary) -> Text:
 
 
 def _timing(spec: Spec, summary: Summary) -> Iterable[Text]:
-    yield from _throughput(spec, summary)
+    yield from _throughput(summary)
     for steps in summary.steps:
         if steps.pass_name in TIMED and steps.epoch is None and steps.median_ns:
             spread = (
@@ -124,13 +124,12 @@ def _timing(spec: Spec, summary: Summary) -> Iterable[Text]:
         yield Text(" · ".join(figures))
 
 
-def _throughput(spec: Spec, summary: Summary) -> Iterable[Text]:
+def _throughput(summary: Summary) -> Iterable[Text]:
     """Of the time pass's last epochs; of the first one only where there is no other, and said so."""
     if later := unprofiled(summary):
         steps, ns = sum(entry.steps for entry in later), sum(entry.ns for entry in later)
-        figure = f"{steps * 1e9 / ns:,.2f} steps/s"
-        if spec.batch is not None:
-            figure = f"{spec.batch * steps * 1e9 / ns:,.0f} samples/s"
+        rate = samples_per_s(later)
+        figure = f"{steps * 1e9 / ns:,.2f} steps/s" if rate is None else f"{rate:,.0f} samples/s"
         which = "epoch 1" if later[0].epoch == 1 else "after epoch 1"
         step = milliseconds(ns // steps)
         line = Text.assemble((figure, "bold"), f" in training, {step} ms a step, {which}, the device waited for")
