@@ -55,11 +55,11 @@ modules AS (
     WHERE slices.kind = 'python' AND slices.name LIKE 'nn.Module: %' AND slices.dur_ns IS NOT NULL
     GROUP BY ALL
 ),
--- Marks of one kind do not overlap within a pass, and steps of a trace are those that no other holds.
+-- Phases' own stretches do not overlap within a pass, nor do its steps, and steps of a trace are those that no other holds.
 phases AS (
-    SELECT series, event, CASE WHEN alive.ts_ns < marks.ts_ns + marks.dur_ns THEN name END AS phase
-    FROM alive ASOF JOIN (SELECT * FROM marks WHERE kind = 'phase') AS marks
-        ON alive.pass_name = marks.pass_name AND alive.ts_ns >= marks.ts_ns
+    SELECT series, event, CASE WHEN alive.ts_ns < end_ns THEN name END AS phase
+    FROM alive ASOF JOIN (SELECT * FROM own_stretches WHERE kind = 'phase') AS phases
+        ON alive.pass_name = phases.pass_name AND alive.ts_ns >= start_ns
 ),
 steps AS (
     SELECT series, event,

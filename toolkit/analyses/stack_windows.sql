@@ -25,8 +25,9 @@ steps AS (
     FROM marks WHERE kind = 'step' AND complete GROUP BY ALL
 ),
 windows AS (
-    SELECT pass_name, kind, name, ts_ns AS from_ns, ts_ns + dur_ns AS to_ns
-    FROM marks WHERE kind IN ('phase', 'stage') AND dur_ns > 0
+    SELECT pass_name, kind, name, start_ns AS from_ns, end_ns AS to_ns FROM own_stretches WHERE kind = 'phase'
+    UNION ALL
+    SELECT pass_name, kind, name, ts_ns, ts_ns + dur_ns FROM marks WHERE kind = 'stage' AND dur_ns > 0
     UNION ALL
     SELECT this.pass_name, 'gap', 'between epochs', this.last_ns, next.first_ns
     FROM steps AS this JOIN steps AS next ON next.pass_name = this.pass_name AND next.epoch = this.epoch + 1

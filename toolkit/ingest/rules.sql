@@ -34,6 +34,25 @@ CREATE MACRO is_loading(name) AS regexp_matches(
     name, '^(enumerate\(Data(Loader|Pipe)\)#|(EagerLocalExecute: )?IteratorGetNext|hwprof\.data_wait\.)'
 );
 
+-- When each mark was alone: the stretches of it that none of the marks inside it covers. A phase may lie in another one, and marks
+-- of one kind overlap then; stretches of one kind never do.
+CREATE VIEW own_stretches AS
+WITH resumed AS (
+    -- from its start on, and again from the end of each mark inside it
+    SELECT pass_name, id, ts_ns AS at_ns, ts_ns AS start_ns, 0 AS inner_id FROM marks
+    UNION ALL
+    SELECT pass_name, parent, ts_ns, ts_ns + dur_ns, id FROM marks WHERE parent IS NOT NULL
+),
+-- the kind is a mark's own: as a key of the window it lets whoever asks for one kind have that one alone computed
+stretches AS (
+    SELECT marks.pass_name, id, kind, name, epoch, step, start_ns,
+        lead(at_ns, 1, marks.ts_ns + marks.dur_ns) OVER (
+            PARTITION BY marks.pass_name, kind, id ORDER BY at_ns, inner_id > 0, start_ns, inner_id
+        ) AS end_ns
+    FROM marks JOIN resumed USING (pass_name, id)
+)
+SELECT * FROM stretches WHERE start_ns < end_ns;
+
 -- The GPUs that a run was given, of all that NVML shows.
 CREATE VIEW used_gpus AS SELECT DISTINCT pass_name, device, mig FROM gpus WHERE used;
 
