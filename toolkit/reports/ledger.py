@@ -40,8 +40,9 @@ def _ledger(pass_name: str, epochs: Sequence[Epoch], gaps: Sequence[Gap]) -> Tit
     """Epoch 1 apart, the mean of the others, and what lies between epochs."""
     columns = [("epoch 1", [epochs[0].parts_ns])]
     if len(epochs) > 1:
-        title = "epoch 2" if len(epochs[1:]) == 1 else f"mean of 2 to {len(epochs)}"
-        columns.append((title, [epoch.parts_ns for epoch in epochs[1:]]))
+        later = _later(epochs)
+        title = f"epoch {later[0].epoch}" if len(later) == 1 else f"mean of {later[0].epoch} to {later[-1].epoch}"
+        columns.append((title, [epoch.parts_ns for epoch in later]))
     last = columns[-1][0]
     if gaps:
         columns.append(("between epochs", [gap.parts_ns for gap in gaps]))
@@ -57,13 +58,24 @@ def _ledger(pass_name: str, epochs: Sequence[Epoch], gaps: Sequence[Gap]) -> Tit
     return found
 
 
+def _later(epochs: Sequence[Epoch]) -> Sequence[Epoch]:
+    """Those after the first, or the first alone; of several without the one that was cut off."""
+    later = epochs[1:] or epochs
+    return [epoch for epoch in later if epoch.complete] or later
+
+
 def _notes(summary: Summary, pass_name: str, epochs: Sequence[Epoch]) -> Iterable[str]:
     if not all(epoch.complete for epoch in epochs):
         yield "The last epoch was cut off."
-    later = epochs[1:] or epochs
-    steps = sum(row.steps for row in summary.steps if row.pass_name == pass_name and row.epoch is not None)
+    later = _later(epochs)
+    own = {(pass_name, epoch.epoch) for epoch in later}
+    steps = sum(
+        row.steps + row.compiled_steps + row.profiled_steps
+        for row in summary.steps
+        if (row.pass_name, row.epoch) in own
+    )
     inside, between = (
-        sum(getattr(row, name) for row in summary.other_parts if row.pass_name == pass_name)
+        sum(getattr(row, name) for row in summary.other_parts if (row.pass_name, row.epoch) in own)
         for name in ("inside_ns", "between_ns")
     )
     whole = sum(epoch.wall_ns for epoch in later)

@@ -92,7 +92,7 @@ def _steps(summary: Summary, told: Told) -> Table:
             f"{one.pass_name} pass, {'all epochs' if one.epoch is None else f'epoch {one.epoch}'}",
             *(told("count", "steps", place, name) for name in ("steps", "compiled_steps")),
             *(
-                told("ms", "steps", place, name, why="every step compiled")
+                told("ms", "steps", place, name, why="every step compiled or was profiled")
                 for name in ("median_ns", "p10_ns", "p90_ns")
             ),
         ]
