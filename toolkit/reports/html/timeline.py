@@ -25,7 +25,7 @@ class _Row(NamedTuple):
 
 
 ROWS = (
-    _Row("power, W", "W", 1e3, (*POWERS, "rapl_power")),
+    _Row("power, W", "W", 1e3, POWERS),
     _Row("memory, MiB", "MiB", 2.0**20, ("memory_used", "rss", "cgroup_memory")),
     _Row("utilisation, %", "%", 1, ("utilisation", "cpu")),
 )
