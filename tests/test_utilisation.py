@@ -6,12 +6,16 @@ from typing import Any
 
 import pytest
 
+from tests.made_runs import made_run
 from toolkit.analyses.device_peaks import _PEAKS, peak_of
 from toolkit.analyses.processes import samples_per_s
 from toolkit.analyses.summary import summarise
 from toolkit.analyses.training import trainings
 from toolkit.analyses.utilisation import Utilisation, Work, read, utilisations
+from toolkit.clock import ClockPair
+from toolkit.commands.digest import digest
 from toolkit.ingest.store import StoreWriter, connect
+from toolkit.reports import summary_json
 from toolkit.reports.utilisation import utilisation_lines
 
 S = 1_000_000_000
@@ -100,6 +104,22 @@ def test_without_flops_nothing_is_said(tmp_path: Path) -> None:
     assert found(tmp_path, None) == []
     with connect(tmp_path) as connection:
         assert summarise(connection).utilisation == []
+
+
+def test_a_run_s_samples_are_those_that_its_worker_recorded(tmp_path: Path) -> None:
+    """Where the dataset ends within a batch, the worker knows how many an epoch had."""
+    made_run(tmp_path / "run", batch=32)
+    raw = tmp_path / "run" / "raw" / "time"
+    (raw / "facts.json").write_text(json.dumps({"train_samples": 40}))
+    lines = [
+        ["clock", *ClockPair(1_790_000_000 * S, 0)], ["mark", 1, None, "epoch", "train", 1, None, 0, 5 * S],
+        ["mark", 2, 1, "step", "train", 1, 1, 0, 2 * S], ["mark", 3, 1, "step", "train", 1, 2, 2 * S, 4 * S],
+    ]  # fmt: skip
+    (raw / "worker.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    digest(tmp_path / "run")
+    summary = summary_json.read(tmp_path / "run" / "summary.json")
+    assert summary is not None
+    assert [(epoch.steps, epoch.samples) for epoch in summary.training] == [(2, 40)]
 
 
 @pytest.mark.parametrize(
