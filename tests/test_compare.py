@@ -298,6 +298,14 @@ def test_a_margin_or_a_form_that_is_none_is_refused(tmp_path: Path) -> None:
     assert "--memory has no Markdown" in refused(tmp_path, a, b, "--memory", "--format", "markdown")
 
 
+def test_a_gate_that_memory_would_ignore_is_refused(tmp_path: Path) -> None:
+    """By name: no gate passes because it was never judged."""
+    for name in "ab":
+        made_run(tmp_path / name)
+    said = refused(tmp_path, "a", "b", "--memory", "--fail-on", "step_time>5%", "--margin", "3")
+    assert said == "--memory explains a difference, and judges none. Leave --margin, --fail-on out."
+
+
 def test_many_conditions_ask_for_wider_intervals(tmp_path: Path) -> None:
     """So that all together fail in at most one of twenty gates; two are as each for itself."""
     a, b = repeats(tmp_path, "a", 10.0, 10.1, 10.2), repeats(tmp_path, "b", 10.0, 10.1, 10.2)

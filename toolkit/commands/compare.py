@@ -9,6 +9,7 @@ from toolkit.analyses import comparable, comparison, gate, matched, memory_compa
 from toolkit.capture import runs
 from toolkit.commands import completion, progress
 from toolkit.commands.console import console
+from toolkit.commands.options import check_given
 from toolkit.commands.sides import folders_of, given, summary_of
 from toolkit.errors import FAILED, HwprofError
 from toolkit.reports import comparison as report
@@ -16,6 +17,8 @@ from toolkit.reports import memory_comparison as memory_report
 
 FORMATS = ("table", "markdown", "json")
 WHOLE = 100
+# What --memory heeds: it claims nothing, so that there is neither a margin nor a gate.
+OF_MEMORY = frozenset({"names", "memory", "runs_folder", "format_", "as_json", "force"})
 
 
 @click.command
@@ -65,6 +68,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     if not 0 <= margin <= WHOLE:
         raise HwprofError(f"A margin of {margin:g} % is none.", remedy="Give 0 to 100.")
     if memory:
+        check_given(OF_MEMORY, "--memory explains a difference, and judges none")
         _memory([folders_of(runs_folder, name) for name in names], force=force, format_=format_)
         return
     conditions = gate.parse(fail_on) if fail_on is not None else []

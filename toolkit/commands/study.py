@@ -13,6 +13,7 @@ from toolkit.capture import matrix, sweeps
 from toolkit.capture.sweeps import Sweep
 from toolkit.commands import studying, sweep, sweeping
 from toolkit.commands.console import console
+from toolkit.commands.options import check_given
 from toolkit.errors import HwprofError
 from toolkit.reports import study as report
 
@@ -66,12 +67,12 @@ def command(  # noqa: PLR0913 - one parameter an option
         console().print(report.listed({each: definition.read(studying.path_of(each)) for each in _names()}))
         return
     if name and not resume and (folder := studying.find(runs_folder, name)):
-        sweep.check_given(sweep.REPORTING | {"name"}, f"{folder.name} ran, and is only reported anew")
+        check_given(sweep.REPORTING | {"name"}, f"{folder.name} ran, and is only reported anew")
         _report(folder, as_json=as_json, force=force)
         return
     planned = None
     if resume:
-        sweep.check_given(sweep.RESUMING | {"verified"}, "--resume goes on with what was asked then")
+        check_given(sweep.RESUMING | {"verified"}, "--resume goes on with what was asked then")
         made = sweeps.read(_there(runs_folder, resume))
         sweep.check_host(made)
     elif name is None:

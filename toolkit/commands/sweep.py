@@ -4,13 +4,12 @@ import platform
 import re
 import secrets
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import click
 import msgspec
-from click.core import ParameterSource
 from rich.console import Console
 
 from toolkit.capture import launch, matrix, runs, sweeps
@@ -18,6 +17,7 @@ from toolkit.capture.matrix import Point
 from toolkit.capture.sweeps import Entry, Limits, Log, Sweep
 from toolkit.commands import sweeping
 from toolkit.commands.console import console
+from toolkit.commands.options import check_given
 from toolkit.commands.sweep_progress import watching
 from toolkit.commands.sweeping import History
 from toolkit.errors import INTERRUPTED, HwprofError, printable
@@ -156,19 +156,6 @@ def show(history: History, *, as_json: bool, force: bool) -> None:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=1).decode())
     else:
         console().print(report.report(found))
-
-
-def check_given(heeded: Collection[str], why: str) -> None:
-    """Raises HwprofError, naming them, where the command line gives parameters that would be ignored."""
-    context = click.get_current_context()
-    given = [
-        parameter for parameter in context.command.params
-        if context.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
-        and parameter.name not in heeded
-    ]  # fmt: skip
-    if given:
-        named = (each.opts[0] if isinstance(each, click.Option) else each.human_readable_name for each in given)
-        raise HwprofError(f"{why}.", remedy=f"Leave {', '.join(named)} out.")
 
 
 def check_host(sweep: Sweep) -> None:
