@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.made_runs import made_run
 from tests.test_analyze import trace_of, written
 from toolkit.analyses import query, runner
 from toolkit.commands.query import command
@@ -143,3 +144,10 @@ def test_bad_words_are_one_clear_line(words: list[str], said: str, traces: list[
     given = [str(traces[0]) if word == "TRACE" else word for word in words]
     with pytest.raises(HwprofError, match=said):
         ask(*given, "--runs", tmp_path / "none")
+
+
+def test_a_run_that_was_read_is_not_read_anew(tmp_path: Path) -> None:
+    """Neither where it recorded no trace: this one's records are gone, and its tables answer."""
+    folder = made_run(tmp_path / "bare")
+    (row,) = json.loads(ask(folder, "SELECT count(*) AS marks FROM marks", "--json").stdout)
+    assert row["marks"] > 0

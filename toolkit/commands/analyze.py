@@ -12,7 +12,7 @@ from toolkit.analyses.ranks import Analysis, jobs
 from toolkit.capture import runs
 from toolkit.commands import progress, sources
 from toolkit.commands.console import Harmless, console
-from toolkit.commands.digest import digest
+from toolkit.commands.digest import digest, has_store
 from toolkit.errors import HwprofError, complain
 from toolkit.ingest import cache
 from toolkit.ingest.store import text_of
@@ -28,7 +28,8 @@ def command(paths: tuple[Path, ...], *, as_json: bool, salvage: bool, force: boo
     """Analyse traces that any profiler run left: files, folders of them, or runs.
 
     A trace is read once: its tables are kept in the cache folder by the file's content. A path that cannot be analysed
-    is named on stderr, and the others are analysed all the same; the exit code then is not 0. Matched runs of several
+    is named on stderr, and the others are analysed all the same; the exit code then is not 0, and --json prints an object
+    even of none. Matched runs of several
     frameworks are analysed together where `hwprof verify` found them the same, runs of two modes never.
 
     \b
@@ -46,7 +47,7 @@ def command(paths: tuple[Path, ...], *, as_json: bool, salvage: bool, force: boo
                 answers += _traces(path, salvage=salvage, watch=watch_of(path))
             except HwprofError as error:
                 failures.append(error)
-    if answers:
+    if answers or as_json:
         traces_ = [trace for trace, _ in answers]
         _print(Analysis(forced=forced, traces=traces_, jobs=jobs(answers)), as_json=as_json)
     if failures:
@@ -69,7 +70,10 @@ def _traces(path: Path, *, salvage: bool, watch: progress.Watch) -> Analysed:
 
 
 def _run(folder: Path) -> Analysed:
-    if not (folder / "traces.parquet").exists():
+    if not has_store(folder):
         digest(folder)
+    found = analysed(folder)
+    if not found:
+        raise HwprofError(f"{folder} recorded no native trace.", remedy="`hwprof show` reports what it did record.")
     # the store knows its traces by where they lie in the run, which does not tell one run from another
-    return [(structs.replace(trace, path=text_of(folder / trace.path)), own) for trace, own in analysed(folder)]
+    return [(structs.replace(trace, path=text_of(folder / trace.path)), own) for trace, own in found]

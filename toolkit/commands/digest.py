@@ -18,6 +18,11 @@ from toolkit.reports.stacks import write_speedscope
 from toolkit.reports.summary_json import encode
 
 
+def has_store(folder: Path) -> bool:
+    """Whether a run folder was ingested: every pass has marks, where traces and readings may be of none."""
+    return (folder / "marks.parquet").exists()
+
+
 def digest(folder: Path) -> None:
     """Makes the store and summary.json of a run folder, anew where they are there already.
 

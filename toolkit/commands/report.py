@@ -11,7 +11,7 @@ from toolkit.capture import runs, sweeps
 from toolkit.capture.files import write_whole
 from toolkit.commands import completion, progress, studying
 from toolkit.commands.crossover import held_to_each_other, of_two_devices
-from toolkit.commands.digest import digest
+from toolkit.commands.digest import digest, has_store
 from toolkit.commands.sides import given, summary_of
 from toolkit.commands.sweeping import History, results_of
 from toolkit.errors import HwprofError
@@ -68,7 +68,7 @@ def _page(names: tuple[str, ...], runs_folder: Path, *, force: bool) -> tuple[st
 
 
 def _of_run(folder: Path) -> str:
-    if not (folder / "marks.parquet").exists() or not (folder / runs.STATUS).exists():
+    if not has_store(folder) or not (folder / runs.STATUS).exists():
         digest(folder)
     spec, status = runs.spec_of(folder), runs.status_of(folder)
     subtitle = " · ".join((folder.name, *workload(spec), status["status"]))

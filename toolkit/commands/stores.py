@@ -8,7 +8,7 @@ from typing import Any
 
 from toolkit.capture import runs
 from toolkit.commands import progress, sources
-from toolkit.commands.digest import digest
+from toolkit.commands.digest import digest, has_store
 from toolkit.errors import HwprofError
 from toolkit.ingest import cache
 from toolkit.ingest.store import text_of
@@ -27,7 +27,7 @@ def find(names: Sequence[str], runs_folder: Path, *, shown: bool) -> dict[str, P
     with progress.watching(found, shown=shown) as watch_of:
         for path in found:
             is_run = (path / runs.SPEC).exists()
-            if is_run and not (path / "traces.parquet").exists():
+            if is_run and not has_store(path):
                 digest(path)
             name = path.name if is_run and path.name not in stores else text_of(path)
             stores[name] = path if is_run else cache.stored(path, watch=watch_of(path))
