@@ -210,6 +210,26 @@ def test_hostile_names_are_data(cache: Path, tmp_path: Path) -> None:
     assert "\x1b" not in analyze(cache, path).stdout
 
 
+def test_hostile_names_of_devices_and_streams_are_data(cache: Path, tmp_path: Path) -> None:
+    """They are texts where a trace has texts, and markup nowhere: in tables, in what to look at next, in notes."""
+    trace = trace_of(("gemm", 10, 10), ("gemm", 40, 10), ("gemm", 90, 30))
+    for event in trace["traceEvents"]:
+        if event.get("cat") == "kernel":
+            event |= {"tid": "stream [/x]", "args": {"correlation": event["args"]["correlation"], "device": "[/A100]"}}
+    other = {"ph": "X", "cat": "kernel", "name": "gemm", "ts": 10, "dur": 5, "pid": 0, "tid": 7}
+    memory = {"Device Type": 1, "Device Id": "[/A100]", "Addr": 1, "Bytes": 512, "Total Reserved": 2 << 30}
+    instant = {"ph": "i", "name": "[memory]", "ts": 10, "pid": 1, "tid": 1}
+    trace["traceEvents"] += [other | {"args": {"device": 1}}, instant | {"args": memory | {"Total Allocated": 512}}]
+    answer = analyze(cache, written(tmp_path, "devices", trace))
+    assert answer.returncode == 0, answer.stderr
+    for said in (
+        "Idle: device [/A100] does", "idle time of stream [/x],", "reserved on device [/A100]",
+        "\n [/A100]        3  ", "\n [/A100]    [/x]  ", "\n [/A100]         3     1.0", "\n device [/A100]  ███",
+        "\n device [/A100]            1 ",
+    ):  # fmt: skip
+        assert said in answer.stdout
+
+
 @needs_traces
 def test_the_order_of_events_changes_nothing(cache: Path, tmp_path: Path) -> None:
     """A real trace whose events stand in another order, the last first, gives every figure as before."""

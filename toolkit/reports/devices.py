@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from toolkit.analyses.traces import Kernel, TraceDevice
-from toolkit.reports.tables import Cropped, bar, milliseconds, percent, share, table
+from toolkit.reports.tables import Cropped, bar, milliseconds, percent, share, shown, table
 
 SHOWN_KERNELS = 8
 # What stands behind a kernel's name and its template: `(float*, int)`.
@@ -63,5 +63,5 @@ def _rows(devices: Sequence[TraceDevice]) -> Table:
     for device in devices:
         times = (device.span_ns, device.compute_ns, device.exposed_comm_ns, device.exposed_memory_ns, device.idle_ns)
         idle = percent(share(device.idle_ns, device.span_ns))
-        found.add_row(device.device, f"{device.kernels:,}", *map(milliseconds, times), idle)
+        found.add_row(shown(device.device), f"{device.kernels:,}", *map(milliseconds, times), idle)
     return found

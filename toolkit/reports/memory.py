@@ -6,6 +6,7 @@ from rich.table import Table
 
 from toolkit.analyses.memory import MemoryHolder, MemorySeries
 from toolkit.analyses.traces import Allocator, Live, Memory, Segments
+from toolkit.errors import printable
 from toolkit.reports.tables import (
     Cropped,
     Sparkline,
@@ -58,7 +59,7 @@ def _over_time(series: Sequence[MemorySeries]) -> Table:
         whole = one.basis in {"total", "placed"}
         peak = mebibytes(one.peak.in_use_bytes)
         found.add_row(
-            _name(one.allocator, one.device), Sparkline(moments, [level for _, level in known]),
+            shown(_name(one.allocator, one.device)), Sparkline(moments, [level for _, level in known]),
             mebibytes(first.in_use_bytes if whole else None), peak if whole else f"+{peak}", milliseconds(at),
             mebibytes(max(reserved, default=None)),
         )  # fmt: skip
@@ -111,7 +112,7 @@ def _traffic(allocators: Sequence[Allocator]) -> Table:
     found = table("Allocations, MiB", "allocator", "allocations", "frees", "allocated", "largest")
     for one in allocators:
         sizes = map(mebibytes, (one.allocated_bytes, one.largest_bytes))
-        found.add_row(_name(one.allocator, one.device), f"{one.allocations:,}", f"{one.frees:,}", *sizes)
+        found.add_row(shown(_name(one.allocator, one.device)), f"{one.allocations:,}", f"{one.frees:,}", *sizes)
     return found
 
 
@@ -160,12 +161,12 @@ def _segments(segments: Sequence[Segments]) -> Table:
     found.note = "split: inactive parts of split segments, which cannot be given back, over reserved"
     for one in segments:
         sizes = (one.reserved_bytes, one.allocated_bytes, one.inactive_bytes, one.largest_free_bytes)
-        found.add_row(one.device, f"{one.segments:,}", *map(mebibytes, sizes), percent(one.inactive_split_share))
+        found.add_row(shown(one.device), f"{one.segments:,}", *map(mebibytes, sizes), percent(one.inactive_split_share))
     return found
 
 
 def _name(allocator: str | None, device: str | None) -> str:
-    """As the trace names the allocator; by its device where it does not."""
+    """As the trace names the allocator; by its device where it does not. Headings and notes take it as it is."""
     if allocator:
-        return shown(allocator)
-    return "cpu" if device == "cpu" else f"device {device}"
+        return printable(allocator)
+    return "cpu" if device == "cpu" else printable(f"device {device}")

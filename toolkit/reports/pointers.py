@@ -55,7 +55,8 @@ def _of_device(trace: TraceAnalysis, device: TraceDevice) -> Iterator[str]:
     whole = sum(device.categories.values()) or 1
     idle = device.idle_ns / span_ns
     if idle >= IDLE:
-        yield f"Idle: device {device.device} does nothing for {percent(idle)} of its span{_why_idle(trace, device)}."
+        name, why = shown(device.device), _why_idle(trace, device)
+        yield f"Idle: device {name} does nothing for {percent(idle)} of its span{why}."
     if device.categories.get(OTHER, 0) / whole >= NOTABLE:
         yield f"Kernels of no known category: {percent(device.categories[OTHER] / whole)} of the work (listed below)."
     category, ns = next(iter(device.categories.items()), (OTHER, 0))
@@ -99,8 +100,8 @@ def _memory(trace: TraceAnalysis) -> Iterator[str]:
         in_use = (series.peak and series.peak.in_use_bytes) or 0
         if series.basis in {"total", "placed"} and reserved >= max(OVERHANG_BYTES, OVERHANG * in_use):
             yield (
-                f"Memory: {mebibytes(reserved)} MiB reserved on device {series.device}, though never more than"
-                f" {mebibytes(in_use)} MiB in use."
+                f"Memory: {mebibytes(reserved)} MiB reserved on device {shown(series.device or '?')}, though never"
+                f" more than {mebibytes(in_use)} MiB in use."
             )
     for segments in trace.memory.segments:
         yield from _free(segments)
@@ -124,4 +125,4 @@ def _held(series: MemorySeries) -> Iterator[str]:
     if series.basis == "placed" and series.peak and named:
         of_peak = percent(share(named[0].bytes, series.peak.in_use_bytes or 0))
         by, peak = shown(short_frame(named[0].asked_by or "")), mebibytes(series.peak.in_use_bytes)
-        yield f"The peak of device {series.device}, {peak} MiB: {of_peak} of it for {by}."
+        yield f"The peak of device {shown(series.device or '?')}, {peak} MiB: {of_peak} of it for {by}."

@@ -97,7 +97,7 @@ def _streams(trace: TraceAnalysis) -> Table:
     rows = sorted(trace.streams, key=lambda row: (row.device, -row.slices))
     for row in rows[:SHOWN_STREAMS]:
         times = (row.span_ns, row.idle_ns, row.host_wait_ns, row.kernel_wait_ns, row.other_ns)
-        found.add_row(row.device, row.stream or "?", f"{row.slices:,}", *map(milliseconds, times))
+        found.add_row(shown(row.device), shown(row.stream or "?"), f"{row.slices:,}", *map(milliseconds, times))
     if rest := rows[SHOWN_STREAMS:]:
         sums = [
             sum(getattr(row, f"{name}_ns") for row in rest) for name in ("idle", "host_wait", "kernel_wait", "other")
@@ -114,7 +114,8 @@ def _launches(trace: TraceAnalysis) -> Iterable[Table]:
         found = table("From the launch to the start of its work, µs; launches queued before it", *titles)
         for row in rows:
             delays = map(microseconds, (row.median_delay_ns, row.p90_delay_ns, row.max_delay_ns))
-            found.add_row(row.device, f"{row.launches:,}", *delays, f"{row.median_queue:,}", f"{row.max_queue:,}")
+            queues = (f"{row.median_queue:,}", f"{row.max_queue:,}")
+            found.add_row(shown(row.device or "?"), f"{row.launches:,}", *delays, *queues)
         yield found
 
 
