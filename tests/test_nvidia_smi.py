@@ -35,6 +35,15 @@ def test_a_table_becomes_readings_by_gpu(tmp_path: Path) -> None:
     assert warned(store) == {"no_time_zone": (3, False), "columns_left": (1, False), "no_energy": (3, False)}
 
 
+def test_no_two_columns_are_one_metric(tmp_path: Path) -> None:
+    """What was asked for and what is enforced are two limits; of two names of one clock the first is read."""
+    columns = "timestamp, power.limit [W], enforced.power.limit [W], clocks.current.sm [MHz], clocks.sm [MHz]"
+    (tmp_path / "f.csv").write_text(f"{columns}\n2025/09/08 17:26:50.500, 700.00 W, 500.00 W, 1980 MHz, 1980 MHz\n")
+    assert rows(read(tmp_path / "f.csv"), "SELECT metric, value FROM counters ORDER BY metric") == [
+        ("enforced_power_limit", 500_000.0), ("power_limit", 700_000.0), ("sm_clock", 1980.0)
+    ]  # fmt: skip
+
+
 def test_the_shared_table_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight GPUs that `gpu` tells apart and `index` does not; whole seconds; readings, and why there is no energy."""
     if not SHARED.exists():

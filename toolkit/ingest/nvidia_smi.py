@@ -42,7 +42,7 @@ METRICS = {
     "power.draw.average": Metric("power_average", "mW", 1e3),
     "power.draw.instant": Metric("power_instant", "mW", 1e3),
     "power.limit": Metric("power_limit", "mW", 1e3),
-    "enforced.power.limit": Metric("power_limit", "mW", 1e3),
+    "enforced.power.limit": Metric("enforced_power_limit", "mW", 1e3),
     "memory.used": Metric("memory_used", "B", MIB),
     "memory.total": Metric("memory_total", "B", MIB),
     "memory.reserved": Metric("memory_reserved", "B", MIB),
@@ -122,12 +122,21 @@ def _rows(path: Path, reading: Reading) -> Iterator[bytes]:
         yield rest
 
 
+def _metrics(columns: Cells) -> dict[int, Metric]:
+    """By the place of its column; of columns of one metric the first, for all of them would count a reading twice."""
+    places: dict[Metric, int] = {}
+    for place, name in enumerate(columns):
+        if name in METRICS:
+            places.setdefault(METRICS[name], place)
+    return {place: metric for metric, place in places.items()}
+
+
 class _Table:
     """What has been read of one file; `counters` are the last batch's."""
 
     def __init__(self, path: Path, columns: Cells, reading: Reading) -> None:
         self._path, self._columns, self._reading = path, columns, reading
-        self._metrics = {place: METRICS[name] for place, name in enumerate(columns) if name in METRICS}
+        self._metrics = _metrics(columns)
         self._time = columns.index("timestamp")
         self._identity: int | None = None
         self._same: list[str] = []
