@@ -51,8 +51,8 @@ class Crossover(Struct, frozen=True, kw_only=True):
     """With the transfer (host memory to host memory) or without: every batch size, and where the GPU overtakes.
 
     `batch` is the least measured from which on the GPU's median is lower throughout, `after` the measured one before
-    it, where the processor is still as fast: the true crossover lies between. The interval from `low` to `high` is null
-    at an end that the ratios leave open: `low` before the least batch measured, `high` beyond the largest.
+    it, where the processor is still as fast: the true crossover lies between. The interval goes from `low` to `high`:
+    an end beyond the largest batch measured is null, and both are where there is no ratio, or one without an interval.
     """
 
     transfer: bool
