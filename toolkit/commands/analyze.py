@@ -28,9 +28,9 @@ def command(paths: tuple[Path, ...], *, as_json: bool, salvage: bool, force: boo
     """Analyse traces that any profiler run left: files, folders of them, or runs.
 
     A trace is read once: its tables are kept in the cache folder by the file's content. A path that cannot be analysed
-    is named on stderr, and the others are analysed all the same; the exit code then is not 0, and --json prints an object
-    even of none. Matched runs of several
-    frameworks are analysed together where `hwprof verify` found them the same, runs of two modes never.
+    is named on stderr, and the others are analysed all the same; the exit code then is not 0, and --json prints its
+    object even of none. Matched runs of several frameworks are analysed together where `hwprof verify` found them the
+    same, runs of two modes never.
 
     \b
     Examples:
