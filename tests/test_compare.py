@@ -23,6 +23,8 @@ from toolkit.commands.digest import digest
 from toolkit.commands.sides import read
 from toolkit.errors import BAD_INPUT, HwprofError
 from toolkit.reports.comparison import markdown
+from toolkit.reports.html import comparison as html
+from toolkit.reports.html.content import Chart
 
 
 def repeats(place: Path, name: str, *steps_ms: Any, **settings: Any) -> str:
@@ -73,6 +75,17 @@ def test_a_difference_is_claimed_outside_the_margin_alone(tmp_path: Path) -> Non
     assert [side["label"] for side in found["sides"]] == ["A", "B", "C"]
     values = found["sides"][0]["metrics"][0]["values"]
     assert values == {"a0": 10e6, "a1": 10.1e6, "a2": 10.2e6, "a3": 10.05e6}
+
+
+def test_the_margin_is_said_and_drawn_as_it_judges(tmp_path: Path) -> None:
+    """Of half: from two thirds to one and a half, in both reports."""
+    sides = [Side(name, read([made_run(tmp_path / name)])) for name in "ab"]
+    found = compare([Pair(*sides)], margin=0.5, forced=None)
+    assert "lies outside 0.667 to 1.500." in markdown(found)
+    (forest,) = [block for block in html.sections(found)[0].blocks if isinstance(block, Chart)]
+    (band,) = forest.layout["shapes"]
+    assert (band["x0"], band["x1"]) == (pytest.approx(2 / 3), 1.5)
+    assert "the grey band, 0.667 to 1.500." in str(forest.note)
 
 
 def test_one_process_each_shows_nothing(tmp_path: Path) -> None:

@@ -91,15 +91,21 @@ def ratio_interval(a: Sequence[float], b: Sequence[float], *, level: float = LEV
 
 
 def verdict(ratio: Interval, margin: float = MARGIN) -> Verdict:
-    """What may be claimed of a ratio: a difference only where its whole interval lies outside the margin.
-
-    A margin of 0.03 reaches from 1/1.03 to 1.03, so that swapping the sides swaps higher and lower.
-    """
+    """What may be claimed of a ratio: a difference only where its whole interval lies outside the margin."""
     if ratio.low is None or ratio.high is None:
         return NOT_TESTABLE
-    if ratio.low > 1 + margin:
+    least, most = bounds(margin)
+    if ratio.low > most:
         return HIGHER
-    return LOWER if ratio.high < 1 / (1 + margin) else NONE_SHOWN
+    return LOWER if ratio.high < least else NONE_SHOWN
+
+
+def bounds(margin: float) -> tuple[float, float]:
+    """The ratios from which to which a margin reaches: one of 0.03 from 1/1.03 to 1.03.
+
+    So swapping the sides swaps higher and lower.
+    """
+    return 1 / (1 + margin), 1 + margin
 
 
 def outliers(values: Sequence[float], *, margin: float = MARGIN) -> list[int]:

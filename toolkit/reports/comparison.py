@@ -11,7 +11,7 @@ from toolkit.analyses.difference_parts import PartTable
 from toolkit.analyses.gate import Gate, Judged
 from toolkit.analyses.memory_comparison import MemoryComparison
 from toolkit.analyses.processes import METRICS
-from toolkit.analyses.statistics import NOT_TESTABLE, Interval
+from toolkit.analyses.statistics import NOT_TESTABLE, Interval, bounds
 from toolkit.errors import printable
 from toolkit.reports.tables import UNKNOWN, share, shown, table
 
@@ -87,13 +87,14 @@ def _ratios(pair: Pair, a: Told, b: Told, margin: float) -> Grid:
     mine, its = ({each.metric: each for each in side.metrics} for side in (a, b))
     level = min((each.ratio.level for each in pair.ratios if each.ratio.level), default=None)
     interval = "interval" if level is None else f"{level:.1%} interval"
+    least, most = bounds(margin)
     settings = "; ".join(f"{name} {first} → {second}" for name, (first, second) in pair.settings.items())
     return Grid(
         title=f"{pair.b} beside {pair.a}: medians over processes" + (f" ({settings})" if settings else ""),
         headers=["metric", pair.a, pair.b, "ratio", interval, "verdict"],
         rows=[_ratio(each, mine[each.metric], its[each.metric]) for each in pair.ratios],
         styles=[MARKED.get(each.effect or "", "") for each in pair.ratios],
-        note=f"A difference is claimed where the whole interval lies outside ±{margin:.1%}.",
+        note=f"A difference is claimed where the whole interval lies outside {least:.3f} to {most:.3f}.",
     )
 
 

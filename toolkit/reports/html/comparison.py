@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from toolkit.analyses.comparison import Comparison, Measured, Pair, Ratio
 from toolkit.analyses.processes import METRICS
+from toolkit.analyses.statistics import bounds
 from toolkit.errors import printable
 from toolkit.reports.html import charts
 from toolkit.reports.html.content import Block, Cell, Chart, Note, Range, Section, Table, Told, counted, words
@@ -61,6 +62,7 @@ def _forest(  # noqa: PLR0913, PLR0917 - the pair, where it stands and what of
         ends = [told("ratio", *at, name, why="there are too few processes") for name in ("estimate", "low", "high")]
         rows.append([f"{words(one.metric)}, {_unit(one.metric)[1]}", *own, Range(*ends), one.verdict, one.effect or ""])
     names = [words(one.metric) for _, one in ranked]
+    least, most = bounds(found.margin)
     headers = ["metric", printable(pair.a), printable(pair.b), "ratio, interval", "verdict", "which is"]
     return Chart(
         title=f"{called}: ratios of medians over processes",
@@ -70,12 +72,12 @@ def _forest(  # noqa: PLR0913, PLR0917 - the pair, where it stands and what of
             "height": 110 + 30 * len(names), "showlegend": False, "yaxis": charts.named_axis(names),
             "xaxis": {"title": {"text": charts.label(f"ratio, {pair.b} over {pair.a}")}},
             "shapes": [{
-                "type": "rect", "xref": "x", "yref": "paper", "x0": 1 - found.margin, "x1": 1 + found.margin, "y0": 0,
+                "type": "rect", "xref": "x", "yref": "paper", "x0": least, "x1": most, "y0": 0,
                 "y1": 1, "line": {"width": 0}, "fillcolor": "rgba(128,128,128,0.2)", "layer": "below",
             }],
         },
         table=Table(f"{called}: medians, ratios and verdicts", headers, rows),
-        note=f"A difference is claimed where the whole interval lies outside the grey band of ±{found.margin:.1%}.",
+        note=f"A difference is claimed where the whole interval lies outside the grey band, {least:.3f} to {most:.3f}.",
         opened=True,
     )  # fmt: skip
 
