@@ -119,9 +119,14 @@ def test_a_step_that_compiled_is_no_steady_step(tmp_path: Path) -> None:
     assert (whole["steps"], whole["compiled_steps"], whole["median_ns"]) == (1, 1, 20 * MS)
 
 
-@pytest.mark.parametrize(("wait", "window_wait"), [(0, 0), (36, 20)])
-def test_the_profiler_s_cost_counts_what_steps_left_to_the_end(tmp_path: Path, wait: int, window_wait: int) -> None:
-    """Steps that only ask for work have the waits shared out: of the epoch, and of the window of two steps."""
+@pytest.mark.parametrize(("wait", "window_wait", "compiles"), [(0, 0, 0), (36, 20, 0), (36, 20, 2)])
+def test_the_profiler_s_cost_counts_what_steps_left_to_the_end(
+    tmp_path: Path, wait: int, window_wait: int, compiles: int
+) -> None:
+    """Steps that only ask for work have the waits shared out: of the epoch, and of the window of two steps.
+
+    One that compiled several times is one step.
+    """
     rows = [mark(0, None, "epoch", "train", 0, 400), mark(1, None, "epoch", "train", 0, 400, pass_name="profile")]
     rows += [mark(step, 0, "step", "train", step, step + 1, step=step) for step in (1, 2, 3, 4)]
     rows += [mark(5, 0, "phase", "compute", 6, 6 + wait)]
@@ -130,6 +135,7 @@ def test_the_profiler_s_cost_counts_what_steps_left_to_the_end(tmp_path: Path, w
     rows += [mark(8, 1, "phase", "compute", 7, 7 + window_wait, **profile)]
     rows += [mark(6 + step, 1, "step", "train", 100 * step, 100 * step + 1, step=step, **profile) for step in (3, 4)]
     rows += [mark(11, 1, "phase", "compute", 402, 402 + wait, **profile)]
+    rows += [mark(12 + number, 6, "phase", "compile", 2, 3, step=1, **profile) for number in range(compiles)]
     slices = [
         {"trace": 0, "pass_name": "profile", "ts_ns": 0, "dur_ns": 1, "epoch": 1, "step": step} for step in (1, 2)
     ]

@@ -4,12 +4,10 @@
 -- step: from 1 within its epoch
 -- ns: duration
 -- usual_ns: median duration of the steps of the pass that did not compile, and were not profiled where only some were; NULL where there are none
-WITH compiled AS (
-    SELECT DISTINCT pass_name, parent AS id FROM marks WHERE kind = 'phase' AND name = 'compile'
-),
-steps AS (
+WITH steps AS (
     SELECT marks.*, compiled.id IS NOT NULL AS compiled, profiled.id IS NOT NULL AS profiled
-    FROM marks LEFT JOIN compiled USING (pass_name, id) LEFT JOIN profiled_steps AS profiled USING (pass_name, id)
+    FROM marks LEFT JOIN steps_that_compiled AS compiled USING (pass_name, id)
+        LEFT JOIN profiled_steps AS profiled USING (pass_name, id)
     WHERE kind = 'step' AND complete
 ),
 usual AS (

@@ -4,12 +4,9 @@
 -- time_median_ns: a step of the time pass, or after the window, nanoseconds
 -- profile_median_ns: a step in the profiled window
 -- ratio: the second over the first
-WITH compiled AS (
-    SELECT pass_name, parent AS id FROM marks WHERE kind = 'phase' AND name = 'compile'
-),
-steps AS (
+WITH steps AS (
     SELECT pass_name, id, epoch, step, ts_ns, dur_ns, compiled.id IS NULL AS steady
-    FROM marks LEFT JOIN compiled USING (pass_name, id) WHERE kind = 'step' AND complete
+    FROM marks LEFT JOIN steps_that_compiled AS compiled USING (pass_name, id) WHERE kind = 'step' AND complete
 ),
 recorded AS (
     SELECT epoch, step FROM slices WHERE pass_name = 'profile' AND step IS NOT NULL GROUP BY ALL

@@ -3,13 +3,10 @@
 -- pass_name: time, profile or loop
 -- steps: steps counted
 -- median_ns: median period, nanoseconds
-WITH compiled AS (
-    SELECT DISTINCT pass_name, parent AS id FROM marks WHERE kind = 'phase' AND name = 'compile'
-),
-steps AS (
+WITH steps AS (
     SELECT pass_name, id, lead(ts_ns) OVER (PARTITION BY pass_name, epoch ORDER BY ts_ns) - ts_ns AS ns
     FROM marks WHERE kind = 'step' AND complete
 )
 SELECT pass_name, count(*) AS steps, quantile_disc(ns, 0.5) AS median_ns
-FROM steps ANTI JOIN compiled USING (pass_name, id) WHERE ns IS NOT NULL
+FROM steps ANTI JOIN steps_that_compiled USING (pass_name, id) WHERE ns IS NOT NULL
 GROUP BY pass_name ORDER BY pass_name

@@ -7,13 +7,11 @@
 -- wait_ns: its share of the wait for the device at the end of its epoch, nanoseconds
 -- compiled: whether it compiled or traced a graph
 -- profiled: whether it lay in the profiler's window, of a pass that is not profiled otherwise
-WITH compiled AS (
-    SELECT DISTINCT pass_name, parent AS id FROM marks WHERE kind = 'phase' AND name = 'compile'
-),
-steps AS (
+WITH steps AS (
     SELECT marks.pass_name, epoch, step, ts_ns, dur_ns, compiled.id IS NOT NULL AS compiled,
         profiled.id IS NOT NULL AS profiled
-    FROM marks LEFT JOIN compiled USING (pass_name, id) LEFT JOIN profiled_steps AS profiled USING (pass_name, id)
+    FROM marks LEFT JOIN steps_that_compiled AS compiled USING (pass_name, id)
+        LEFT JOIN profiled_steps AS profiled USING (pass_name, id)
     WHERE kind = 'step' AND complete
 ),
 waits AS (

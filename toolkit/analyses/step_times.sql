@@ -7,12 +7,10 @@
 -- median_ns: median duration, nanoseconds
 -- p10_ns: 10th percentile
 -- p90_ns: 90th percentile
-WITH compiled AS (
-    SELECT DISTINCT pass_name, parent AS id FROM marks WHERE kind = 'phase' AND name = 'compile'
-),
-steps AS (
+WITH steps AS (
     SELECT marks.*, compiled.id IS NOT NULL AS compiled, profiled.id IS NOT NULL AS profiled
-    FROM marks LEFT JOIN compiled USING (pass_name, id) LEFT JOIN profiled_steps AS profiled USING (pass_name, id)
+    FROM marks LEFT JOIN steps_that_compiled AS compiled USING (pass_name, id)
+        LEFT JOIN profiled_steps AS profiled USING (pass_name, id)
     WHERE kind = 'step' AND complete
 )
 SELECT

@@ -7,14 +7,11 @@
 -- ts_ns: start
 -- host_ns: duration on the host, nanoseconds
 -- compiled: whether it compiled or traced a graph
-WITH compiled AS (
-    SELECT DISTINCT pass_name, parent AS id FROM marks WHERE kind = 'phase' AND name = 'compile'
-),
-placed AS (
+WITH placed AS (
     SELECT marks.pass_name, epoch, step, ts_ns, dur_ns AS host_ns, compiled.id IS NOT NULL AS compiled,
         row_number() OVER own AS place, count(*) OVER whole AS steps,
         (ts_ns - min(ts_ns) OVER whole)::HUGEINT * 200 // (max(ts_ns) OVER whole - min(ts_ns) OVER whole + 1) AS part
-    FROM marks LEFT JOIN compiled USING (pass_name, id) WHERE kind = 'step' AND complete
+    FROM marks LEFT JOIN steps_that_compiled AS compiled USING (pass_name, id) WHERE kind = 'step' AND complete
     WINDOW whole AS (PARTITION BY marks.pass_name), own AS (PARTITION BY marks.pass_name ORDER BY ts_ns)
 ),
 extremes AS (

@@ -7,14 +7,12 @@
 -- compiled_steps: those of them that compiled or traced a graph
 -- profiled_steps: those of them that lay in the profiler's window, of a pass that is not profiled otherwise
 -- ns: nanoseconds
-WITH compiled AS (
-    SELECT DISTINCT pass_name, parent AS id FROM marks WHERE kind = 'phase' AND name = 'compile'
-),
-steps AS (
+WITH steps AS (
     SELECT marks.pass_name, epoch, count(*) AS steps, count(compiled.id) AS compiled_steps,
         count(profiled.id) AS profiled_steps,
         min(ts_ns) AS first_ns, max(ts_ns) AS last_ns, max(ts_ns + dur_ns) AS end_ns
-    FROM marks LEFT JOIN compiled USING (pass_name, id) LEFT JOIN profiled_steps AS profiled USING (pass_name, id)
+    FROM marks LEFT JOIN steps_that_compiled AS compiled USING (pass_name, id)
+        LEFT JOIN profiled_steps AS profiled USING (pass_name, id)
     WHERE kind = 'step' AND complete GROUP BY ALL
 ),
 waits AS (

@@ -62,6 +62,10 @@ CREATE VIEW first_gpus AS
 SELECT pass_name, arg_min(device, TRY_CAST(device AS INTEGER)) AS device
 FROM used_gpus GROUP BY pass_name HAVING NOT coalesce(bool_or(mig), false);
 
+-- Steps in which a graph was traced or compiled, once or several times: they are no steady-state steps.
+CREATE VIEW steps_that_compiled AS
+SELECT DISTINCT pass_name, parent AS id FROM marks WHERE kind = 'phase' AND name = 'compile';
+
 -- Steps of a person's own loop, of whose one pass only a window is profiled, that lay in that window: the marks `profiler` stand
 -- before it, after each of its steps, and after it.
 CREATE VIEW profiled_steps AS
