@@ -28,9 +28,9 @@ def command(paths: tuple[Path, ...], *, as_json: bool, salvage: bool, force: boo
     """Analyse traces that any profiler run left: files, folders of them, or runs.
 
     A trace is read once: its tables are kept in the cache folder by the file's content. A path that cannot be analysed
-    is named on stderr, and the others are analysed all the same; the exit code then is not 0, and --json prints its
-    object even of none. Matched runs of several frameworks are analysed together where `hwprof verify` found them the
-    same, runs of two modes never.
+    is named on stderr, and the others are analysed all the same; the exit code then is not 0. So is a run that recorded
+    no native trace, of which --json prints an object without traces. Matched runs of several frameworks are analysed
+    together where `hwprof verify` found them the same, runs of two modes never.
 
     \b
     Examples:
@@ -40,16 +40,21 @@ def command(paths: tuple[Path, ...], *, as_json: bool, salvage: bool, force: boo
     """
     found, failures = sources.find(paths)
     forced = matched.check(sources.runs_among(found), force=force)
-    answers: Analysed = []
+    answers: list[Analysed] = []
     with progress.watching(found, shown=progress.wanted(as_json=as_json)) as watch_of:
         for path in found:
             try:
-                answers += _traces(path, salvage=salvage, watch=watch_of(path))
+                answers.append(_traces(path, salvage=salvage, watch=watch_of(path)))
             except HwprofError as error:
                 failures.append(error)
-    if answers or as_json:
-        traces_ = [trace for trace, _ in answers]
-        _print(Analysis(forced=forced, traces=traces_, jobs=jobs(answers)), as_json=as_json)
+                continue
+            if not answers[-1]:
+                remedy = "`hwprof show` reports what it did record."
+                failures.append(HwprofError(f"{path} recorded no native trace.", remedy=remedy))
+    whole = [answer for each in answers for answer in each]
+    if whole or (as_json and answers):
+        traces_ = [trace for trace, _ in whole]
+        _print(Analysis(forced=forced, traces=traces_, jobs=jobs(whole)), as_json=as_json)
     if failures:
         for failure in failures[:-1]:
             complain(failure)
@@ -72,8 +77,5 @@ def _traces(path: Path, *, salvage: bool, watch: progress.Watch) -> Analysed:
 def _run(folder: Path) -> Analysed:
     if not has_store(folder):
         digest(folder)
-    found = analysed(folder)
-    if not found:
-        raise HwprofError(f"{folder} recorded no native trace.", remedy="`hwprof show` reports what it did record.")
     # the store knows its traces by where they lie in the run, which does not tell one run from another
-    return [(structs.replace(trace, path=text_of(folder / trace.path)), own) for trace, own in found]
+    return [(structs.replace(trace, path=text_of(folder / trace.path)), own) for trace, own in analysed(folder)]
