@@ -22,7 +22,7 @@ from toolkit.analyses import runner
 from toolkit.capture import venvs
 from toolkit.ingest import records
 from toolkit.ingest.store import StoreWriter, connect
-from toolkit.spec import resolve
+from toolkit.settings import resolve
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

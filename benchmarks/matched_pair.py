@@ -16,7 +16,8 @@ from toolkit.capture.workloads import tensorflow  # isort: skip - it chooses Ker
 import keras
 
 from toolkit.capture.workloads.matched import keras_layers, keras_weights
-from toolkit.spec import RunSpec, check
+from toolkit.settings import check
+from toolkit.spec import RunSpec
 
 WARM_UP = 2
 MATCHED, OWN = "matched", "keras.applications"

@@ -47,7 +47,8 @@ from benchmarks.ratios import Known, of_pairs
 from tests import drivers
 from toolkit.capture import venvs
 from toolkit.capture.samplers import nvml
-from toolkit.spec import FIELDS, resolve
+from toolkit.settings import resolve
+from toolkit.spec import FIELDS
 
 ROOT = Path(__file__).parents[1]
 # The dummy: it waits until its input ends, which costs nothing.

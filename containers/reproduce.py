@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from toolkit.capture import engines, images
 from toolkit.errors import HwprofError
-from toolkit.spec import known
+from toolkit.settings import known
 
 # Names of differing packages or files that one line tells.
 SHOWN = 10

@@ -16,7 +16,8 @@ from toolkit.analyses import runner, summary
 from toolkit.analyses.summary import Summary, summarise
 from toolkit.analyses.training import trainings
 from toolkit.reports.summary_json import encode
-from toolkit.spec import RunSpec, check
+from toolkit.settings import check
+from toolkit.spec import RunSpec
 
 MS = 1_000_000
 EPOCHS, STEPS = 2, 15

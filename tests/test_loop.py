@@ -14,7 +14,8 @@ import pytest
 from toolkit.capture.loop import Session
 from toolkit.capture.record import Recorder
 from toolkit.capture.workload import Evaluation, FitHooks, Request
-from toolkit.spec import RunSpec, check
+from toolkit.settings import check
+from toolkit.spec import RunSpec
 
 
 class Spy:

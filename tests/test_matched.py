@@ -15,7 +15,8 @@ from toolkit.analyses.verification import Verdict, keep
 from toolkit.capture import verdicts
 from toolkit.capture.venvs import ROOT
 from toolkit.errors import BAD_INPUT, HwprofError
-from toolkit.spec import RunSpec, check
+from toolkit.settings import check
+from toolkit.spec import RunSpec
 
 REMEDY = "run `hwprof verify resnet18 --frameworks tf`."
 

@@ -11,7 +11,8 @@ from toolkit.analyses.statistics import HIGHER, NONE_SHOWN
 from toolkit.capture.profiler_options import NOT_APART, OFF, OPTIONS, TAKEN, settings_of
 from toolkit.commands.overhead import PROFILES, check_settings
 from toolkit.errors import HwprofError
-from toolkit.spec import FRAMEWORKS, resolve
+from toolkit.settings import resolve
+from toolkit.spec import FRAMEWORKS
 
 MS = 1_000_000
 OVER = {"off": "off", "profiler": "off", "shapes": "profiler"}

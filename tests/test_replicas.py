@@ -20,7 +20,8 @@ from toolkit.capture import followers, runs
 from toolkit.capture.workloads.data import load, order, part
 from toolkit.errors import BAD_INPUT, FAILED, INTERRUPTED, HwprofError
 from toolkit.reports import summary_json
-from toolkit.spec import RunSpec, check
+from toolkit.settings import check
+from toolkit.spec import RunSpec
 
 DDP = {"parallel": "ddp", "replicas": 2}
 LONG = {"steps": 20_000, "epochs": 1, "warmup_steps": 0}

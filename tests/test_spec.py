@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from toolkit.capture import allocators, runtime
 from toolkit.capture.environment import RECORDED_VARIABLES
 from toolkit.errors import BAD_INPUT, HwprofError
-from toolkit.spec import FIELDS, FRAMEWORKS, RunSpec, check, check_device, from_json, model_names, parse, resolve
+from toolkit.settings import check, check_device, model_names, parse, resolve
+from toolkit.spec import FIELDS, FRAMEWORKS, RunSpec, from_json
 
 PROFILES = Path(__file__).parents[1] / "profiles"
 

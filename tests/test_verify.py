@@ -22,7 +22,8 @@ from toolkit.capture.verdicts import PROFILES, identity
 from toolkit.capture.verify import Probed, Probes, Told, fitting, free_bytes
 from toolkit.commands.verify import MODELS
 from toolkit.reports.verification import overview, report
-from toolkit.spec import FRAMEWORKS, RunSpec, model_names
+from toolkit.settings import model_names
+from toolkit.spec import FRAMEWORKS, RunSpec
 
 HWPROF = Path(sys.executable).with_name("hwprof")
 OTHERS = [name for name in FRAMEWORKS if name != "torch"]

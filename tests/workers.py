@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from toolkit.capture import venvs
-from toolkit.spec import RunSpec, check
+from toolkit.settings import check
+from toolkit.spec import RunSpec
 
 REPO = Path(__file__).parents[1]
 PATIENCE_S = 240

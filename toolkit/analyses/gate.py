@@ -14,7 +14,7 @@ from toolkit.analyses.comparable import Pair, Side
 from toolkit.analyses.processes import METRICS
 from toolkit.analyses.statistics import LEAST_PROCESSES, LEVEL, Interval, ratio_interval
 from toolkit.errors import HwprofError
-from toolkit.spec import known
+from toolkit.settings import known
 
 CONDITION = re.compile(r"^\s*(\w+)\s*([<>])\s*(\d+(?:\.\d+)?)\s*%\s*$")
 # How often all conditions together may fail where none should.

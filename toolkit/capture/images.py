@@ -24,7 +24,7 @@ from toolkit.spec import FRAMEWORKS
 ROOT = venvs.ROOT
 VARIANTS = ("cpu", "cuda")
 # The worker's side of the toolkit and what it imports; .dockerignore lets the same through.
-SOURCES = ("__init__.py", "clock.py", "errors.py", "own_spec.py", "spec.py", "capture")
+SOURCES = ("__init__.py", "clock.py", "errors.py", "own_spec.py", "settings.py", "spec.py", "capture")
 DIGITS = 12
 BASE_VARIABLE = "HWPROF_BASE_IMAGE"
 BASE = re.compile(r"^ARG BASE_IMAGE=(\S+)$", re.MULTILINE)

@@ -22,7 +22,8 @@ from toolkit.capture.runs import COMPLETE, Outcome
 from toolkit.capture.samplers import nvml
 from toolkit.capture.workloads import ZOO, ZOO_NAMES, tf32
 from toolkit.errors import FAILED, HwprofError
-from toolkit.spec import ALONE, RunSpec, check_device
+from toolkit.settings import check_device
+from toolkit.spec import ALONE, RunSpec
 
 ROOT = Path(__file__).parents[2]
 CPU = "cpu"

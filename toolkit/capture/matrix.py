@@ -14,7 +14,8 @@ from typing import Any
 
 from toolkit.capture import launch
 from toolkit.errors import HwprofError
-from toolkit.spec import FIELDS, RunSpec, from_toml, known, model_names, parse, read_toml, resolve, shown, split
+from toolkit.settings import from_toml, known, model_names, parse, read_toml, resolve, shown, split
+from toolkit.spec import FIELDS, RunSpec
 
 # More would take weeks, and are a slip of the hand.
 MOST_POINTS = 10_000

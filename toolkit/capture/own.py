@@ -30,7 +30,8 @@ from toolkit.capture.workload import Framework
 from toolkit.capture.workloads import IMPORTED, KERAS_CALLBACK, PROCESSES
 from toolkit.errors import FAILED, INTERRUPTED, HwprofError, complain
 from toolkit.own_spec import LOOP, OwnSpec, Setting
-from toolkit.spec import DEVICES, FRAMEWORKS_SPELT, SAMPLERS, known
+from toolkit.settings import known
+from toolkit.spec import DEVICES, FRAMEWORKS_SPELT, SAMPLERS
 
 T = TypeVar("T")
 GIVE_ANOTHER = "Give another folder: profile(…, runs=…)."

@@ -13,7 +13,8 @@ from toolkit import __version__
 from toolkit.capture.files import write_whole
 from toolkit.errors import HwprofError
 from toolkit.own_spec import OWN, Spec, read
-from toolkit.spec import FRAMEWORKS, MODES, known
+from toolkit.settings import known
+from toolkit.spec import FRAMEWORKS, MODES
 
 if TYPE_CHECKING:
     from toolkit.capture.samplers.nvml import Gpu, Presence

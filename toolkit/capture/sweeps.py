@@ -22,7 +22,8 @@ from toolkit import __version__
 from toolkit.capture.files import write_whole
 from toolkit.capture.matrix import Point
 from toolkit.errors import FAILED, HwprofError
-from toolkit.spec import RunSpec, from_json, known
+from toolkit.settings import known
+from toolkit.spec import RunSpec, from_json
 
 SCHEMA = 1
 FILE = "sweep.json"

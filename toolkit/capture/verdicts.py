@@ -17,7 +17,8 @@ from toolkit.capture import images
 from toolkit.capture.downloads import cache_folder
 from toolkit.capture.files import write_whole
 from toolkit.errors import FAILED, HwprofError
-from toolkit.spec import RunSpec, resolve, shown
+from toolkit.settings import resolve, shown
+from toolkit.spec import RunSpec
 
 ROOT = images.ROOT
 PROFILES = ROOT / "profiles"

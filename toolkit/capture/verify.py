@@ -22,7 +22,8 @@ from toolkit.capture import cgroups, venvs
 from toolkit.capture.probe import QUANTITIES, STEPS
 from toolkit.capture.verdicts import CPU, REFERENCE, ROOT
 from toolkit.errors import FAILED, HwprofError
-from toolkit.spec import ALONE, CHANNELS_FIRST, MATCHED, RANDOM, RunSpec, check
+from toolkit.settings import check
+from toolkit.spec import ALONE, CHANNELS_FIRST, MATCHED, RANDOM, RunSpec
 
 # A usual step makes chaos out of rounding within ten; a wrong formula shows in small steps as well.
 LEARNING_RATE = 1e-5

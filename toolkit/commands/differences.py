@@ -11,7 +11,8 @@ from toolkit.capture import descriptions, launch
 from toolkit.commands.console import console
 from toolkit.errors import HwprofError
 from toolkit.reports import differences as report
-from toolkit.spec import AS_SHIPPED, FRAMEWORKS, known, resolve
+from toolkit.settings import known, resolve
+from toolkit.spec import AS_SHIPPED, FRAMEWORKS
 
 PROFILES = launch.ROOT / "profiles"
 

@@ -3,7 +3,7 @@
 import click
 
 from toolkit.capture import engines, images
-from toolkit.spec import known
+from toolkit.settings import known
 
 RUNTIMES = ("auto", *engines.NAMES)
 

@@ -17,7 +17,8 @@ from toolkit.capture.runs import COMPLETE
 from toolkit.commands.console import console
 from toolkit.errors import INTERRUPTED, HwprofError
 from toolkit.reports import overhead as report
-from toolkit.spec import FRAMEWORKS, RunSpec, known, resolve
+from toolkit.settings import known, resolve
+from toolkit.spec import FRAMEWORKS, RunSpec
 
 PROFILES = launch.ROOT / "profiles"
 

@@ -9,7 +9,8 @@ from toolkit.capture.runs import COMPLETE
 from toolkit.commands.digest import finish
 from toolkit.commands.show import show
 from toolkit.errors import HwprofError
-from toolkit.spec import FIELDS, resolve, shown
+from toolkit.settings import resolve, shown
+from toolkit.spec import FIELDS
 
 PROFILES = launch.ROOT / "profiles"
 SETTINGS = "\n".join(f"  {name} ({shown(item.default)}): {item.metadata['doc']}" for name, item in FIELDS.items())

@@ -26,7 +26,7 @@ from toolkit.commands.sweeping import History
 from toolkit.errors import BAD_INPUT, HwprofError, complain, printable
 from toolkit.reports.html import page
 from toolkit.reports.html import study as html
-from toolkit.spec import known
+from toolkit.settings import known
 
 PROFILES = launch.ROOT / "profiles"
 STUDIES = PROFILES / "studies"

@@ -11,7 +11,8 @@ from toolkit.capture import verdicts, verify
 from toolkit.commands.console import console
 from toolkit.errors import FAILED, HwprofError, complain
 from toolkit.reports import verification as report
-from toolkit.spec import FRAMEWORKS, RunSpec, known, resolve
+from toolkit.settings import known, resolve
+from toolkit.spec import FRAMEWORKS, RunSpec
 
 HELD = tuple(name for name in FRAMEWORKS if name != verdicts.REFERENCE)
 EVERY = "all"

@@ -13,7 +13,8 @@ from toolkit.analyses.summary import Summary
 from toolkit.ingest import limits
 from toolkit.reports.doctor import Diagnosis
 from toolkit.reports.findings import findings_page
-from toolkit.spec import FIELDS, shown
+from toolkit.settings import shown
+from toolkit.spec import FIELDS
 
 DOCS = Path(__file__).parents[2] / "docs"
 GENERATED = "<!-- Written by `make docs` from the code; change it there. -->"

@@ -16,7 +16,8 @@ from toolkit.analyses.study.metrics import CLAIMED
 from toolkit.capture import sweeps
 from toolkit.capture.matrix import Matrix
 from toolkit.errors import HwprofError
-from toolkit.spec import FIELDS, from_toml, known, read_toml, shown
+from toolkit.settings import from_toml, known, read_toml, shown
+from toolkit.spec import FIELDS
 
 SCALES = ("smoke", "short", "full")
 PAGE = "docs/studies.md"

@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from toolkit.analyses.study.definition import FULL, Definition, Experiment, Scale, Settings, settings_of
 from toolkit.capture.matrix import USUAL, Matrix, Point, combinations
-from toolkit.spec import FIELDS, read_profile, shown
+from toolkit.settings import read_profile, shown
+from toolkit.spec import FIELDS
 
 # By which a study's points differ from one another beside their settings.
 EXPERIMENT, MODE = "experiment", "mode"
