@@ -4,12 +4,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from tests.made_runs import made_run
+from toolkit.analyses.study.claims import InMode
 from toolkit.analyses.study.results import StudyResult
 from toolkit.capture.sweeps import BEGUN, COMPLETE, Entry, Log, Sweep
 from toolkit.commands import studying
+from toolkit.reports import study as report
 
 # Of one process to the next, times that differ by some per mille.
+SHIPPED = "as-shipped"
+MATCHED = "matched"
 NOISE = (1.0, 1.002, 0.998)
 STUDY = """
 title = "A beside B"
@@ -100,7 +106,7 @@ def begun(folder: Path, text: str = STUDY, overrides: Mapping[str, Sequence[str]
     """A study at smoke, of which nothing ran yet."""
     given = {name: tuple(values) for name, values in (overrides or {}).items()}
     study = studying.ask(written(folder, text), "smoke", given, runs=folder)
-    return studying.begin(study, runs=folder, seed=7, limits=study.limits)
+    return studying.begin(study, runs=folder, seed=7)
 
 
 def ran(
@@ -129,3 +135,20 @@ def ran(
 def result(folder: Path, times_ms: Times, *, force: bool = True, **how: Any) -> StudyResult:
     """What such a study came to."""
     return studying.read(ran(folder, times_ms, **how).folder, force=force)
+
+
+def times(torch_ms: float, tf_ms: float, mode: str = SHIPPED) -> dict[tuple[str, str], float]:
+    """How long steps take in each framework."""
+    return {(mode, "torch"): torch_ms, (mode, "tf"): tf_ms}
+
+
+def told(found: StudyResult, mode: str = SHIPPED, claim: int = 0) -> InMode:
+    """A claim's verdict in a mode."""
+    return next(each for each in found.claims[claim].modes if each.mode == mode)
+
+
+def text_of(found: StudyResult) -> str:
+    """The report as it is printed."""
+    console = Console(width=200, record=True)
+    console.print(report.report(found))
+    return console.export_text()

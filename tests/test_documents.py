@@ -92,8 +92,8 @@ ELSEWHERE = {
     "hwprof sweep --resume last": "test_sweep.py::test_a_sweep_that_was_killed_and_stopped_comes_to_the_same_end",
     "make overhead MODEL=resnet50": "test_overhead.py::test_the_real_loop_is_measured_with_and_without",
     "make tensorboard": "test_tensorboard_served.py::test_a_browser_shows_every_tab",
-    "make study STUDY=devto_rakshath": "test_study.py::test_a_published_comparison_in_one_command",
-    "make study RESUME=last": "test_study.py::test_a_published_comparison_in_one_command",
+    "make study STUDY=devto_rakshath": "test_study_command.py::test_a_published_comparison_in_one_command",
+    "make study RESUME=last": "test_study_command.py::test_a_published_comparison_in_one_command",
     "make studies": "test_study_definition.py::test_a_published_study_can_be_run",
     "make study STUDY=devto_rakshath SCALE=short DATA_DIR=cifar": (
         "test_study_definition.py::test_a_published_study_can_be_run"
@@ -101,9 +101,11 @@ ELSEWHERE = {
     "make study STUDY=asu_patel_dl_frameworks SCALE=short EXPERIMENT=cpu_infer MAX_MINUTES=15": (
         "test_study_definition.py::test_a_published_study_can_be_run"
     ),
-    "make study STUDY=devto_rakshath VERIFY=1 NORMALISE=cifar10": "test_study.py::test_make_hands_over_the_study",
+    "make study STUDY=devto_rakshath VERIFY=1 NORMALISE=cifar10": (
+        "test_study_command.py::test_make_hands_over_the_study"
+    ),
     "hwprof study runs/20261130-120000-study-devto_rakshath-1a2b": (
-        "test_study.py::test_a_study_that_ran_is_reported_anew"
+        "test_study_command.py::test_a_study_that_ran_is_reported_anew"
     ),
     "pip install path/to/hwprof": "test_own.py::test_installed_the_toolkit_makes_the_report_where_its_libraries_are",
     "pip install --no-deps path/to/hwprof": (

@@ -41,7 +41,7 @@ UNDECIDED = frozenset({BEGUN, INTERRUPTED, ABANDONED})
 REPEATS = re.compile(r"(\d+)(?:\.\.(\d+))?")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Limits:
     """A point is repeated `least` to `most` times, until its interval is within ±`width` of the median, a share."""
 

@@ -1,11 +1,38 @@
-"""What several commands ask of their options."""
+"""Options that several commands have, and what commands ask of theirs."""
 
+import secrets
 from collections.abc import Collection
+from functools import partial
 
 import click
 from click.core import ParameterSource
 
+from toolkit.capture import sweeps
 from toolkit.errors import HwprofError
+
+SEEDS = 2**32
+
+order_seed = click.option(
+    "--order-seed",
+    type=click.IntRange(0, SEEDS - 1),
+    default=partial(secrets.randbelow, SEEDS),
+    help="Of the order of runs; by default drawn and recorded.",
+)
+max_minutes = click.option(
+    "--max-minutes", type=float, metavar="N", help="Begin no run after so long; --resume goes on."
+)
+
+
+class Repeats(click.ParamType[tuple[int, int]]):
+    """LEAST..MOST, or one number, as both."""
+
+    name = "repeats"
+
+    def convert(
+        self, value: str | tuple[int, int], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Least and most; HwprofError where it is neither."""
+        return sweeps.repeats_of(value) if isinstance(value, str) else value
 
 
 def check_given(heeded: Collection[str], why: str) -> None:

@@ -1,7 +1,7 @@
 """`hwprof study`."""
 
 from pathlib import Path
-from typing import cast
+from typing import NoReturn, cast
 
 import click
 import msgspec
@@ -11,7 +11,7 @@ from toolkit.analyses.study.definition import SCALES, Scale
 from toolkit.analyses.study.results import StudyResult
 from toolkit.capture import matrix, sweeps
 from toolkit.capture.sweeps import Sweep
-from toolkit.commands import studying, sweep, sweeping
+from toolkit.commands import options, studying, sweep, sweeping
 from toolkit.commands.console import console
 from toolkit.commands.options import check_given
 from toolkit.errors import HwprofError
@@ -23,9 +23,11 @@ from toolkit.reports import study as report
 @click.option("--scale", type=click.Choice(SCALES), default="smoke", show_default=True, help="How much of it runs.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting, in every experiment.")
 @click.option("--experiment", "experiments", multiple=True, metavar="NAME", help="Of the study run this alone.")
-@click.option("--repeats", metavar="LEAST..MOST", help="Runs of each point; by default the scale's.")
-@click.option("--max-minutes", type=float, metavar="N", help="Begin no run after so long; --resume goes on.")
-@click.option("--order-seed", type=click.IntRange(0, sweep.SEEDS - 1), help="Of the order of runs; by default drawn.")
+@click.option(
+    "--repeats", type=options.Repeats(), metavar="LEAST..MOST", help="Runs of each point; by default the scale's."
+)
+@options.max_minutes
+@options.order_seed
 @click.option(
     "--verify", "verified", is_flag=True, help="First show matched models to be the same, where not done yet."
 )
@@ -41,10 +43,10 @@ def command(  # noqa: PLR0913 - one parameter an option
     scale: str,
     settings: tuple[str, ...],
     experiments: tuple[str, ...],
-    repeats: str | None,
+    repeats: tuple[int, int] | None,
     *,
     max_minutes: float | None,
-    order_seed: int | None,
+    order_seed: int,
     verified: bool,
     resume: str | None,
     listed: bool,
@@ -70,24 +72,15 @@ def command(  # noqa: PLR0913 - one parameter an option
         check_given(sweep.REPORTING | {"name"}, f"{folder.name} ran, and is only reported anew")
         _report(folder, as_json=as_json, force=force)
         return
-    planned = None
     if resume:
-        check_given(sweep.RESUMING | {"verified"}, "--resume goes on with what was asked then")
-        made = sweeps.read(_there(runs_folder, resume))
-        sweep.check_host(made)
-    elif name is None:
-        raise HwprofError("Which study?", remedy=f"Known: {', '.join(_names())}; `hwprof study --list` describes them.")
+        made = _resumed(runs_folder, resume)
     else:
-        path = studying.path_of(name)
-        limits = studying.limits(repeats) if repeats else None
-        given = matrix.of_settings(settings)
+        path, given = studying.path_of(name or _none_named()), matrix.of_settings(settings)
         asked = studying.ask(path, cast("Scale", scale), given, runs=runs_folder, experiments=experiments)
-        seed = studying.draw_seed() if order_seed is None else order_seed
-        made = studying.begin(asked, runs=runs_folder, seed=seed, limits=limits or asked.limits)
+        made = studying.begin(asked, runs=runs_folder, seed=order_seed, repeats=repeats)
     if verified:
         studying.verify_models(made.points)
-    if not resume:
-        planned = sweeping.plan_all(made.points, runs_folder=runs_folder, say=sweep.say)
+    planned = None if resume else sweeping.plan_all(made.points, runs_folder=runs_folder, say=sweep.say)
     sweep.go_through(made, planned, max_minutes=max_minutes, go_on=_go_on(made), own_seeds=True)
     _report(made.folder, as_json=as_json, force=force)
 
@@ -112,11 +105,18 @@ def _names() -> list[str]:
     return definition.names(studying.STUDIES)
 
 
-def _there(runs_folder: Path, name: str) -> Path:
+def _none_named() -> NoReturn:
+    raise HwprofError("Which study?", remedy=f"Known: {', '.join(_names())}; `hwprof study --list` describes them.")
+
+
+def _resumed(runs_folder: Path, name: str) -> Sweep:
+    check_given(sweep.RESUMING | {"verified"}, "--resume goes on with what was asked then")
     folder = studying.find(runs_folder, name)
     if folder is None:
         raise HwprofError(f"{name!r} is no study in {runs_folder}.", remedy="`hwprof list` shows what ran.")
-    return folder
+    made = sweeps.read(folder)
+    sweep.check_host(made)
+    return made
 
 
 def _go_on(made: Sweep) -> str:

@@ -1,7 +1,6 @@
 """Runs a study as a sweep of its own kind, and reads what came of it: study.json and study.html in its folder."""
 
 import functools
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -60,17 +59,6 @@ class Study(NamedTuple):
     definition: Definition
     asked: Asked
 
-    @property
-    def limits(self) -> Limits:
-        """The scale's own repeats."""
-        return limits(self.definition.scales[self.asked.scale].repeats)
-
-
-def limits(repeats: str) -> Limits:
-    """Of LEAST..MOST; HwprofError where it is none."""
-    least, most = sweeps.repeats_of(repeats)
-    return Limits(least=least, most=most, width=ANY_WIDTH)
-
 
 def ask(
     path: Path, scale: definition.Scale, overrides: matrix.Matrix, *, runs: Path, experiments: Sequence[str] = ()
@@ -103,23 +91,20 @@ def _no_dataset(data_dir: str, scale: definition.Scale) -> str | None:
     return None
 
 
-def begin(study: Study, *, runs: Path, seed: int, limits: Limits) -> Sweep:
-    """A new study's folder, with all that a resume and a report need."""
+def begin(study: Study, *, runs: Path, seed: int, repeats: tuple[int, int] | None = None) -> Sweep:
+    """A new study's folder, with all that a resume and a report need; `repeats` are the scale's where not given."""
     made = points.of_study(study.definition, study.asked, profiles=PROFILES)
     if not made:
         whys = "; ".join(f"{each.id}: {points.skipped(each, study.asked)}" for each in study.definition.experiments)
         raise HwprofError(f"No experiment is run at scale {study.asked.scale}: {whys}.", remedy="Give another --scale.")
     if not any(point.spec for point in made):
         raise HwprofError(str(made[0].refused), remedy="No point of the study can run.")
+    repeats = repeats or sweeps.repeats_of(study.definition.scales[study.asked.scale].repeats)
+    limits = Limits(*repeats, ANY_WIDTH)
     sweep = sweeps.create(runs, points=made, seed=seed, limits=limits, kind=f"study-{study.asked.study}")
     _write(sweep.folder / TOML, study.path.read_text(encoding="utf-8"))
     _write(sweep.folder / ASKED, msgspec.json.format(msgspec.json.encode(study.asked), indent=1).decode())
     return sweep
-
-
-def draw_seed() -> int:
-    """An order of runs."""
-    return secrets.randbelow(sweep_command.SEEDS)
 
 
 def verify_models(made: Sequence[Point]) -> None:

@@ -2,7 +2,6 @@
 
 import platform
 import re
-import secrets
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -15,7 +14,7 @@ from rich.console import Console
 from toolkit.capture import launch, matrix, runs, sweeps
 from toolkit.capture.matrix import Point
 from toolkit.capture.sweeps import Entry, Limits, Log, Sweep
-from toolkit.commands import sweeping
+from toolkit.commands import options, sweeping
 from toolkit.commands.console import console
 from toolkit.commands.options import check_given
 from toolkit.commands.sweep_progress import watching
@@ -26,7 +25,6 @@ from toolkit.reports import sweep as report
 PROFILES = launch.ROOT / "profiles"
 # Six is the least of which a median has an interval of 95 %.
 REPEATS, WIDTH = "6..10", "5%"
-SEEDS = 2**32
 MINUTE_S = 60
 # What a report of what ran heeds, and what going on does.
 REPORTING = frozenset({"runs_folder", "as_json", "force"})
@@ -38,12 +36,23 @@ RESUMING = REPORTING | {"resume", "max_minutes"}
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE,VALUE", help="A setting; several values: an axis."
 )
-@click.option("--repeats", default=REPEATS, show_default=True, metavar="LEAST..MOST", help="Runs of each point.")
-@click.option("--width", default=WIDTH, show_default=True, help="Enough, once the 95 % interval is within ± this.")
-@click.option("--max-minutes", type=float, metavar="N", help="Begin no run after so long; --resume goes on.")
 @click.option(
-    "--order-seed", type=click.IntRange(0, SEEDS - 1), help="Of the order of runs; by default drawn and recorded."
+    "--repeats",
+    type=options.Repeats(),
+    default=REPEATS,
+    show_default=True,
+    metavar="LEAST..MOST",
+    help="Runs of each point.",
 )
+@click.option(
+    "--width",
+    callback=lambda _context, _option, text: _share(text),
+    default=WIDTH,
+    show_default=True,
+    help="Enough, once the 95 % interval is within ± this.",
+)
+@options.max_minutes
+@options.order_seed
 @click.option("--dry-run", is_flag=True, help="Show the points and run nothing.")
 @click.option("--resume", metavar="SWEEP", help="Go on with a sweep: its name, its folder, or `last`.")
 @click.option(
@@ -54,11 +63,11 @@ RESUMING = REPORTING | {"resume", "max_minutes"}
 def command(  # noqa: PLR0913 - one parameter an option
     file: Path | None,
     settings: tuple[str, ...],
-    repeats: str,
-    width: str,
+    repeats: tuple[int, int],
+    width: float,
     max_minutes: float | None,
     *,
-    order_seed: int | None,
+    order_seed: int,
     dry_run: bool,
     resume: str | None,
     runs_folder: Path,
@@ -77,17 +86,8 @@ def command(  # noqa: PLR0913 - one parameter an option
       hwprof sweep --resume last
     """
     if resume:
-        check_given(RESUMING, "--resume goes on with what was asked then")
-        folder = sweeps.find(runs_folder, resume)
-        if sweeps.is_study(folder):
-            raise HwprofError(
-                f"{folder.name} is a study.", remedy=f"hwprof study --resume {folder.name} goes on with it."
-            )
-        sweep = sweeps.read(folder)
-        check_host(sweep)
-        plans = None
+        sweep, plans = _resumed(runs_folder, resume), None
     else:
-        limits = _limits(repeats, width)
         asked = (matrix.of_toml(file) if file else {}) | matrix.of_settings(settings)
         points = matrix.points(asked, profiles=PROFILES)
         if dry_run:
@@ -97,10 +97,19 @@ def command(  # noqa: PLR0913 - one parameter an option
         plans = sweeping.plan_all(points, runs_folder=runs_folder, say=say)
         if not plans[0]:
             raise HwprofError(plans[1][1][1], remedy="No point of the matrix can run.")
-        seed = secrets.randbelow(SEEDS) if order_seed is None else order_seed
-        sweep = sweeps.create(runs_folder, points=points, seed=seed, limits=limits)
+        sweep = sweeps.create(runs_folder, points=points, seed=order_seed, limits=Limits(*repeats, width))
     history, _ = go_through(sweep, plans, max_minutes=max_minutes, go_on=_go_on(sweep))
     show(history, as_json=as_json, force=force)
+
+
+def _resumed(runs_folder: Path, name: str) -> Sweep:
+    check_given(RESUMING, "--resume goes on with what was asked then")
+    folder = sweeps.find(runs_folder, name)
+    if sweeps.is_study(folder):
+        raise HwprofError(f"{folder.name} is a study.", remedy=f"hwprof study --resume {folder.name} goes on with it.")
+    sweep = sweeps.read(folder)
+    check_host(sweep)
+    return sweep
 
 
 def go_through(
@@ -179,12 +188,11 @@ def _go_on(sweep: Sweep) -> str:
     return f"`hwprof sweep --resume {sweep.name}` goes on; what ran is kept."
 
 
-def _limits(repeats: str, width: str) -> Limits:
-    least, most = sweeps.repeats_of(repeats)
-    share = re.fullmatch(r"(\d+(?:\.\d+)?) ?%", width)
-    if not share or not float(share[1]):
-        raise HwprofError(f"--width {width} is no share.", remedy="Write it in per cent, as in 5%.")
-    return Limits(least=least, most=most, width=float(share[1]) / 100)
+def _share(text: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?%", text)
+    if not found or not float(found[1]):
+        raise HwprofError(f"--width {text} is no share.", remedy="Write it in per cent, as in 5%.")
+    return float(found[1]) / 100
 
 
 def say(line: str) -> None:
