@@ -75,6 +75,6 @@ def share(part: float | None, whole: float | None) -> str:
     return "–" if part is None or not whole else f"{part / whole:.1%}"
 
 
-def number(value: float | None) -> str:
-    """A figure to a tenth, for a sentence."""
-    return "–" if value is None else f"{value:,.1f}".removesuffix(".0")
+def number(value: float | None, places: int = 1) -> str:
+    """A figure to so many decimal places, for a sentence."""
+    return "–" if value is None else f"{value:,.{places}f}".removesuffix(".0")

@@ -96,7 +96,7 @@ def tracing(a: Side, b: Side) -> Mechanism | None:
     image = both("an image of it", "ns", sides, CLAIMED["image_latency"].of)
     if not (request.a and request.b):
         return None
-    times = [f"{(one or 0) / other:,.0f}" for one, other in ((beside.a, request.a), (beside.b, request.b))]
+    times = [number(one and one / other, 0) for one, other in ((beside.a, request.a), (beside.b, request.b))]
     says = (
         f"What comes before the first timed request is worth {times[0]} requests on side a and {times[1]} on side b: "
         f"a timer around a first or single call reads that."
