@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 import duckdb
+import pyarrow.parquet as pq
 
 from tests.browser import browser
 from tests.report_pages import report
@@ -21,6 +22,13 @@ from toolkit.ingest.store import connect
 from toolkit.reports.summary_json import encode
 
 EVENTS = 1_000_000
+REPEATED = """
+    WITH own AS (
+        SELECT *, max(ts_ns + dur_ns) OVER () - min(ts_ns) OVER () + 1 AS span_ns FROM read_parquet($table)
+    )
+    SELECT * EXCLUDE (span_ns, turn) REPLACE (ts_ns + turn * span_ns AS ts_ns)
+    FROM own, range($events // (SELECT count(*) FROM own)) turns(turn)
+"""
 PAINTED = "return performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 
 
@@ -28,13 +36,7 @@ def grown(folder: Path) -> Path:
     """A run whose slices are repeated, one after the other, until there are EVENTS."""
     whole_run(folder, readings=20_000)
     table, larger = folder / "slices.parquet", folder / "larger.parquet"
-    duckdb.sql(f"""
-        COPY (
-            WITH own AS (SELECT *, max(ts_ns + dur_ns) OVER () - min(ts_ns) OVER () + 1 AS span_ns FROM '{table}')
-            SELECT * EXCLUDE (span_ns, turn) REPLACE (ts_ns + turn * span_ns AS ts_ns)
-            FROM own, range({EVENTS} // (SELECT count(*) FROM own)) turns(turn)
-        ) TO '{larger}' (FORMAT parquet)
-    """)  # noqa: S608 - our own folder's names
+    pq.write_table(duckdb.execute(REPEATED, {"table": str(table), "events": EVENTS}).to_arrow_table(), larger)
     larger.replace(table)
     with connect(folder) as connection:
         (folder / "summary.json").write_text(encode(summarise(connection, batch=8)), encoding="utf-8")

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from toolkit.capture import containers, engines, images
 from toolkit.capture.cgroups import Group
@@ -80,18 +81,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     """Hands out groups, in the order of the tests. xdist 3.8's own `--dist loadgroup` does nothing under pytest 9.2."""
-    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - tests run in one process without it
-
-    class GroupScheduling(LoadScopeScheduling):
-        @cached_property
-        def groups(self) -> dict[str, str]:
-            return dict(config.cache.get(GROUPS, {})) if hasattr(config, "cache") else {}
-
-        def _split_scope(self, nodeid: str) -> str:
-            return self.groups.get(nodeid, nodeid.partition("::")[0])
-
     config.option.loadscopereorder = False
     return GroupScheduling(config, log)
+
+
+class GroupScheduling(LoadScopeScheduling):
+    """xdist's scopes, of which each is a group; what is in none goes by its file."""
+
+    @cached_property
+    def groups(self) -> dict[str, str]:
+        """The group of each test, by its id."""
+        return dict(self.config.cache.get(GROUPS, {})) if hasattr(self.config, "cache") else {}
+
+    def _split_scope(self, nodeid: str) -> str:
+        return self.groups.get(nodeid, nodeid.partition("::")[0])
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -160,7 +163,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the stand-in for the driver's libnvidia-ml.so.1, to be put into LD_LIBRARY_PATH."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
-        pytest.skip("needs a C compiler for the stand-in of the driver's library")
+        pytest.skip("neither cc nor gcc is here, and the stand-in for NVML's library is compiled from C")
     folder = tmp_path_factory.mktemp("driver")
     source = Path(__file__).with_name("nvml_stub.c")
     subprocess.run([compiler, "-shared", "-fPIC", "-o", folder / "libnvidia-ml.so.1", source], check=True)
@@ -171,7 +174,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def no_cdi() -> None:
     """The machine has no CDI specification of GPUs."""
     if containers.cdi_knows_gpus():
-        pytest.skip("this machine has a CDI specification of its own")
+        pytest.skip("GPUs have a CDI specification here, and the test is of engines that find none")
 
 
 @pytest.fixture(scope="session")
@@ -180,7 +183,7 @@ def engine() -> Engine:
     try:
         return engines.find("docker")
     except NoEngineError as error:
-        pytest.skip(f"needs a docker engine that answers: {error}")
+        pytest.skip(f"the test runs containers, and no docker engine answers: {error}")
 
 
 @pytest.fixture(scope="session")

@@ -24,27 +24,31 @@ EPOCHS, STEPS = 2, 15
 FACTS = {"cpu": "A processor", "cpus": 2, "memory_bytes": 8 << 30, "compute_dtype": "float32"}
 
 
-def made_run(  # noqa: PLR0913 - by keyword, each a thing that comparisons tell apart
+def made_run(
     folder: Path,
     steps_ms: Sequence[float] | float = 10.0,
     *,
     resident_mib: float = 500.0,
     kernels: dict[str, int] | None = None,
     facts: dict[str, Any] | None = None,
-    status: str = "complete",
     **settings: Any,
 ) -> Path:
     """A complete run whose steps take `steps_ms` each; `kernels` are ns by category of one GPU in the window."""
     (folder / "raw" / "time").mkdir(parents=True)
     spec = check(RunSpec(**({"model": "cifar_cnn", "steps": STEPS, "epochs": EPOCHS} | settings)))
     (folder / "spec.json").write_text(spec.as_json())
-    (folder / "run.json").write_text(json.dumps({"status": status, "reason": None, "exit_code": 0}))
+    end_as("complete", folder)
     (folder / "raw" / "launch.json").write_text(json.dumps({"device": "cpu", "gpus": [], "gpus_used": []}))
     (folder / "raw" / "time" / "facts.json").write_text(json.dumps(FACTS | (facts or {})))
     steps = tuple(np.ravel(steps_ms).tolist())
     for name, content in _stored(steps, spec.batch, resident_mib, tuple((kernels or {}).items())).items():
         (folder / name).write_bytes(content)
     return folder
+
+
+def end_as(status: str, folder: Path) -> None:
+    """The run ended so."""
+    (folder / "run.json").write_text(json.dumps({"status": status, "reason": None, "exit_code": 0}))
 
 
 @cache

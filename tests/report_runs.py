@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.made_runs import MS, TRACE, files_of, made_run, marks, slices
+from tests.made_runs import MS, TRACE, end_as, files_of, made_run, marks, slices
 from toolkit.analyses.summary import summarise
 
 HOSTILE = (
@@ -18,7 +18,7 @@ STEPS_MS = [12.0 + (step % 7) for step in range(30)]
 
 def whole_run(folder: Path, *, status: str = "complete", readings: int = 60) -> Path:
     """A run of two epochs on one GPU, whose sensors were read so often, with hostile names throughout."""
-    made_run(folder, STEPS_MS, kernels={"gemm": 1}, status=status)
+    end_as(status, made_run(folder, STEPS_MS, kernels={"gemm": 1}))
     facts = {"cpu": HOSTILE, "versions": {"torch": HOSTILE}, HOSTILE: {HOSTILE: [HOSTILE]}}
     (folder / "raw" / "time" / "facts.json").write_text(json.dumps(facts))
     reason = HOSTILE if status != "complete" else None

@@ -6,12 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.stores import read
+from tests.stores import SHARED, read
 from toolkit.errors import HwprofError
 
-TRACES = Path(__file__).parents[2] / "shared" / "traces"
-REAL = TRACES / "memory" / "cuda_memory_snapshot.pickle"
-needs_traces = pytest.mark.skipif(not REAL.exists(), reason="the shared traces are not beside the repository")
+REAL = SHARED / "memory" / "cuda_memory_snapshot.pickle"
 
 MIB = 1 << 20
 

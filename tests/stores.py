@@ -11,6 +11,9 @@ from toolkit.ingest import cache, formats
 from toolkit.ingest.store import StoreWriter, connect
 
 SHARED = Path(__file__).parents[2] / "shared" / "traces"
+# What marks or is said of a test that reads them.
+TRACES_ABSENT = "the real traces that this figure is known of are not beside the repository"
+needs_traces = pytest.mark.skipif(not SHARED.exists(), reason=TRACES_ABSENT)
 TRACE, PASS = 2, "profile"
 
 

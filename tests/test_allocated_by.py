@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.device_slices import span
-from tests.stores import SHARED, shared
+from tests.stores import needs_traces, shared
 from toolkit.analyses import runner
 from toolkit.analyses.allocated_by import AllocatedBy, allocated_by
 from toolkit.ingest.store import StoreWriter, connect
@@ -56,7 +56,7 @@ def test_allocators_frees_and_unknown_sizes_are_told_apart(tmp_path: Path) -> No
     }  # fmt: skip
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="the shared traces are not beside the repository")
+@needs_traces
 @pytest.mark.parametrize(
     ("file", "not_told"),
     [

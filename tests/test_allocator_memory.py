@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tests.snapshot_traces import TRACES, needs_traces
-from tests.stores import read
+from tests.stores import SHARED, needs_traces, read
 from tests.test_analyses import MS, mark, store
 from toolkit.analyses.allocator_memory import BFC_FREE, FIGURES, PYTORCH_SPLIT, AllocatorMemory, allocator_memory
 from toolkit.reports.allocators import allocator_tables
@@ -157,7 +156,7 @@ def test_real_traces_tell_their_allocators(
 ) -> None:
     """In use and reserved at their ends, each figure that is missing with a reason, and no other."""
     path = tmp_path / Path(file).name
-    path.symlink_to(TRACES / file)
+    path.symlink_to(SHARED / file)
     with read(path) as connection:
         found = allocator_memory(connection)
     levels = {(row.allocator, row.in_use_bytes, row.reserved_bytes) for row in found}

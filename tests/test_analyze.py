@@ -10,12 +10,11 @@ import pytest
 from click.testing import CliRunner
 
 from tests.commands import Answer, hwprof
-from tests.stores import SHARED, traces_cache
+from tests.stores import SHARED, needs_traces, traces_cache
 from toolkit.commands.analyze import command
 
 EXPECTED: dict[str, Any] = json.loads((SHARED / "expected.json").read_text()) if SHARED.exists() else {}
 SHOWN = [*EXPECTED.get("kineto", {}), *EXPECTED.get("xplane", {}), *EXPECTED.get("memory", {})]
-needs_traces = pytest.mark.skipif(not EXPECTED, reason="the shared traces are not beside the repository")
 HOSTILE = "[bold]<img src=x onerror=alert(1)>\x1b[31m'; DROP TABLE slices; --/../../etc"
 
 

@@ -3,7 +3,7 @@
 import duckdb
 import pytest
 
-from tests.stores import SHARED, shared
+from tests.stores import needs_traces, shared
 from toolkit.analyses.device_time import device_time
 from toolkit.analyses.kernel_attribution import kernel_attribution
 from toolkit.analyses.streams import launches, stream_idle
@@ -25,9 +25,6 @@ UNKNOWN_SHARE = {
     "v100_ns_resolution_rank0": 0,
     "v100_resnet50_steps_memory": 0,
 }
-
-
-needs_traces = pytest.mark.skipif(not SHARED.exists(), reason="the shared traces are not beside the repository")
 
 
 def imported(trace: str, folders: pytest.TempPathFactory) -> duckdb.DuckDBPyConnection:

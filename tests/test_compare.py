@@ -11,7 +11,7 @@ from msgspec import structs
 
 from tests import recorded
 from tests.commands import hwprof
-from tests.made_runs import made_run
+from tests.made_runs import end_as, made_run
 from toolkit.analyses.comparable import Pair, Side, check
 from toolkit.analyses.comparison import compare
 from toolkit.analyses.difference_parts import IDLE, OVERLAP, REST, tables
@@ -163,7 +163,7 @@ def test_a_side_holds_repeats_of_one_run(tmp_path: Path) -> None:
     said = refused(tmp_path, f"{a},{b}", a, "--force")
     assert said.startswith("a0 and b0 are no repeats of each other: optimizer adam and sgd. ")
     assert refused(tmp_path, a, a).startswith("a0 is given twice.")
-    made_run(tmp_path / "failed", status="failed")
+    end_as("failed", made_run(tmp_path / "failed"))
     assert refused(tmp_path, a, "failed").startswith("failed is failed: ")
     assert refused(tmp_path, a).startswith("a0 alone is nothing to compare.")
     assert refused(tmp_path, a, "x*").startswith("'x*' fits no run.")

@@ -78,7 +78,7 @@ def test_root_is_nobody_inside(monkeypatch: pytest.MonkeyPatch) -> None:
     [(None, True, []), ("0", True, []), ("1", True, []), ("2", True, ["SYS_PTRACE"]), ("2", False, [])],
 )
 def test_ptrace_is_given_only_where_py_spy_needs_it(
-    scope: str | None, pyspy: bool, added: list[str]  # noqa: FBT001 - a parameter of the test
+    scope: str | None, *, pyspy: bool, added: list[str]
 ) -> None:  # fmt: skip
     """Asked for, and a kernel that wants the capability; in scope 1 the worker itself lets py-spy in."""
     if scope:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.docker import DOCKER, caged, kept, left, start, training_container
+from tests.small_disk import ends_for_want_of_room, small_disk
 from tests.test_cli import REPO, hwprof
 from tests.test_run import PATIENCE_S, SMALL, interrupt, run, status, wait_for
 from toolkit.capture import containers, images
@@ -32,7 +33,7 @@ AS_STRANGER = ("setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}")
 def stranger(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A home for a user who is not root, and not in any group; pytest's own folders are closed to others."""
     if os.getuid():
-        pytest.skip("needs root, to be someone else")
+        pytest.skip("only root may start hwprof as another user, which the test is of")
     with tempfile.TemporaryDirectory() as home:
         os.chown(home, STRANGER, STRANGER)
         monkeypatch.setenv("HOME", home)
@@ -50,7 +51,7 @@ def as_stranger(*arguments: str | Path, groups: str) -> subprocess.CompletedProc
             command = [*whose, python, "-c", "from toolkit.commands.cli import main; main()", *arguments]
             variables = os.environ | {"PYTHONPATH": places}
             return subprocess.run(command, cwd=REPO, env=variables, capture_output=True, text=True, check=False)
-    pytest.skip(f"{sys.executable} lies where others may not go, and there is no {system}")
+    pytest.skip(f"another user may run neither {sys.executable}, by where it lies, nor {system}")
 
 
 def socket_path() -> Path:
@@ -211,21 +212,10 @@ def test_a_dead_launcher_takes_its_container_with_it(engine: Engine, tmp_path: P
 
 def test_a_full_disk_ends_the_run_with_one_clear_line(engine: Engine, tmp_path: Path) -> None:
     """As locally: the line names the folder, and no container is left."""
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=120k", "tmpfs", tmp_path], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("a small disk can be mounted by root only")
-    try:
-        settings = [f"--set={setting}" for setting in (*SMALL, "steps=100000", DOCKER)]
-        answer = hwprof("run", "--runs", tmp_path, *settings)
-        assert answer.returncode == 1
-        assert "no space left in" in answer.stderr.splitlines()[-1].lower()
-        assert "Traceback" not in answer.stderr
+    with small_disk(tmp_path, "120k"):
+        ends_for_want_of_room(tmp_path, *SMALL, DOCKER)
         (folder,) = tmp_path.iterdir()
         assert left(engine, folder.name) == []
-    finally:
-        subprocess.run(["umount", tmp_path], check=True)
 
 
 class Relay:

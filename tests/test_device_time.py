@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.stores import SHARED, shared
+from tests.stores import SHARED, needs_traces, shared
 from toolkit.analyses.device_time import DeviceTime, device_time
 from toolkit.analyses.intervals import Union
 from toolkit.analyses.step_parts import PARTS, REST, StepParts, step_parts
@@ -20,7 +20,6 @@ from toolkit.ingest.store import StoreWriter, connect
 FIGURES = json.loads((SHARED / "expected.json").read_text()) if (SHARED / "expected.json").exists() else {}
 EXPECTED: dict[str, dict[str, dict[str, int]]] = FIGURES.get("kineto", {})
 STEPS: dict[str, Any] = FIGURES.get("step_breakdown", {})
-needs_traces = pytest.mark.skipif(not EXPECTED, reason="the shared traces are not beside the repository")
 
 
 def connected(folder: Path, slices: list[dict[str, Any]]) -> duckdb.DuckDBPyConnection:

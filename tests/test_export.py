@@ -25,8 +25,8 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from tests import pyspy_traces
 from tests.browser import browser, needs_browser
-from tests.stores import rows
-from tests.test_analyze import HOSTILE, SHARED, needs_traces, trace_of, written
+from tests.stores import SHARED, needs_traces, rows
+from tests.test_analyze import HOSTILE, trace_of, written
 from toolkit import schema
 from toolkit.commands.export import command
 from toolkit.errors import HwprofError

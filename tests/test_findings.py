@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from tests.device_slices import kernel, launch, span
-from tests.stores import SHARED, shared
+from tests.stores import needs_traces, shared
 from tests.test_allocator_memory import GPU, MIB, counters
 from tests.test_analyses import MS, mark, store
 from toolkit.analyses import runner
@@ -52,11 +52,10 @@ def of_run(folder: Path, **tables: Sequence[dict[str, Any]]) -> list[Finding]:
 
 @pytest.mark.e2e
 @pytest.mark.traces
+@needs_traces
 @pytest.mark.parametrize("file", TRUE_OF)
 def test_a_real_trace_shows_what_is_true_of_it(file: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Findings of traces that others took, by rank; each with its figure, its evidence and its remedy."""
-    if not SHARED.exists():
-        pytest.skip("the shared traces are not beside the repository")
     with shared(file, tmp_path_factory) as connection:
         (trace,) = analyse(connection)
     assert [finding.code for finding in trace.findings] == TRUE_OF[file]

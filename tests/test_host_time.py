@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from tests.device_slices import connected, span
-from tests.stores import shared
-from tests.test_device_time import needs_traces
+from tests.stores import needs_traces, shared
 from toolkit.analyses.host_time import HostPart, HostTime, host_times
 from toolkit.analyses.operators import operator_times
 from toolkit.reports.host_time import host_time_tables

@@ -26,8 +26,8 @@ from tests.kineto_traces import (
     WHOLE,
     write,
 )
-from tests.stores import PASS, SHARED, TRACE, read, rows, shared, warned
-from tests.test_device_time import EXPECTED, needs_traces
+from tests.stores import PASS, SHARED, TRACE, needs_traces, read, rows, shared, warned
+from tests.test_device_time import EXPECTED
 from toolkit.analyses.device_time import device_time
 from toolkit.ingest import inflate, json_chunks, kineto, kineto_groups
 from toolkit.ingest.columns import LATEST_NS, LONGEST_NS

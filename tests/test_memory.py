@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.snapshot_traces import HISTORY, MIB, REAL, SEGMENTS, event, needs_traces, segment, write
-from tests.stores import read
+from tests.snapshot_traces import HISTORY, MIB, REAL, SEGMENTS, event, segment, write
+from tests.stores import needs_traces, read
 from tests.test_analyses import store
 from toolkit.analyses import runner
 from toolkit.analyses.memory import MemorySeries, memory_series

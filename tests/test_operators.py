@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.device_slices import connected, span
-from tests.stores import SHARED, shared
+from tests.stores import needs_traces, shared
 from toolkit.analyses import operators
 from toolkit.analyses.operators import OperatorTime
 
@@ -101,7 +101,7 @@ def test_xplanes_operators_tell_their_direction_themselves(tmp_path: Path) -> No
     assert found.directions == {"forward": 10, None: 20}
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="the shared traces are not beside the repository")
+@needs_traces
 @pytest.mark.parametrize(
     ("trace", "forward", "backward"),
     [

@@ -8,7 +8,7 @@ import pytest
 
 from tests import recorded
 from tests.commands import REPO, in_shell
-from tests.stores import traces_cache
+from tests.stores import TRACES_ABSENT, traces_cache
 
 SHARED = REPO.parent / "shared" / "traces" / "kineto"
 PAGE = REPO / "docs" / "questions.md"
@@ -44,7 +44,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_question_of_the_page_has_the_answer_that_it_shows(place: Path, question: Question) -> None:
     """To the character, in a terminal of 100 columns."""
     if not SHARED.exists() and ".pt.trace.json" in question.command:
-        pytest.skip("the shared traces are not beside the repository")
+        pytest.skip(TRACES_ABSENT)
     variables = {"COLUMNS": "100", "XDG_CACHE_HOME": str(place / "cache")}
     answer = in_shell(question.command, cwd=place, variables=variables)
     assert answer.returncode == 0, answer.stderr

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.commands import REPO, Answer, in_shell
-from tests.stores import SHARED, traces_cache
+from tests.stores import SHARED, needs_traces, traces_cache
 
 PAGE = REPO / "docs" / "reading-a-trace.md"
 README = REPO / "README.md"
@@ -25,7 +25,7 @@ OMITTED = "…"
 # Ends with an error, as the page says: the others are analysed all the same.
 FAILING = "hwprof analyze cut.pt.trace.json.gz"
 
-pytestmark = pytest.mark.skipif(not SHARED.exists(), reason="the shared traces are not beside the repository")
+pytestmark = needs_traces
 
 
 class Example(NamedTuple):

@@ -8,8 +8,7 @@ import pytest
 from msgspec import Raw
 
 from tests.kineto_traces import IDS, KERNEL, LAUNCH, OP, write
-from tests.stores import read, shared
-from tests.test_device_time import needs_traces
+from tests.stores import needs_traces, read, shared
 from toolkit.analyses.roofline import NO_PEAK_OF_HOST, RooflinePart, rooflines
 from toolkit.ingest.kineto_events import Args
 from toolkit.ingest.kineto_work import work_of

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.commands import HWPROF, REPO, hwprof
+from tests.small_disk import ends_for_want_of_room, small_disk
 from toolkit.capture import runs, verdicts
 from toolkit.reports import summary_json, tensorboard_text
 
@@ -288,16 +289,6 @@ def test_a_run_past_its_time_is_ended(tmp_path: Path) -> None:
 
 def test_a_full_disk_ends_the_run_with_one_clear_line(tmp_path: Path) -> None:
     """The worker stops instead of working for nothing; what fitted stays, and the line names the folder."""
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", tmp_path], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("a small disk can be mounted by root only")
-    try:
-        answer = hwprof("run", "--runs", tmp_path, *(f"--set={setting}" for setting in (*SMALL, "steps=100000")))
-        assert answer.returncode == 1
-        assert "no space left in" in answer.stderr.splitlines()[-1].lower()
-        assert "Traceback" not in answer.stderr
+    with small_disk(tmp_path, "100k"):
+        ends_for_want_of_room(tmp_path, *SMALL)
         assert leftovers(tmp_path) == []
-    finally:
-        subprocess.run(["umount", tmp_path], check=True)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.pyspy_traces import DOCUMENT, PROFILE, refused, rows, write
-from tests.stores import read, warned
+from tests.stores import needs_traces, read, warned
 from toolkit.analyses import runner
 from toolkit.clock import s_to_ns
 from toolkit.ingest.limits import SPEEDSCOPE_BYTES, STACKS
@@ -38,7 +38,7 @@ def test_samples_become_a_call_tree(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="the shared traces are not beside the repository")
+@needs_traces
 def test_a_real_profile_keeps_every_sample(tmp_path: Path) -> None:
     """Samples and time of each thread are those of the file, in total and as the sum of own times."""
     path = tmp_path / REAL.name

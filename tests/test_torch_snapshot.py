@@ -16,14 +16,12 @@ from tests.snapshot_traces import (
     REAL,
     SEGMENTS,
     SNAPSHOT,
-    TRACES,
     event,
-    needs_traces,
     refused,
     segment,
     write,
 )
-from tests.stores import PASS, TRACE, read, warned
+from tests.stores import PASS, SHARED, TRACE, needs_traces, read, warned
 from toolkit.analyses import runner
 from toolkit.errors import HwprofError
 from toolkit.ingest import plain_pickle, torch_snapshot
@@ -39,7 +37,7 @@ def test_a_real_snapshot_gives_the_expected_sums(tmp_path: Path) -> None:
         (row,) = runner.run(connection, "segments")
         (allocations,) = runner.run(connection, "allocations")
         assert warned(connection) == {"history_truncated": (229, False)}
-    expected = json.loads((TRACES / "expected.json").read_text())["memory"]["memory/cuda_memory_snapshot.pickle"]
+    expected = json.loads((SHARED / "expected.json").read_text())["memory"]["memory/cuda_memory_snapshot.pickle"]
     assert {name: row[name] for name in expected} == expected
     assert (allocations["allocations"], allocations["frees"]) == (1721, 1721)
     assert allocations["peak_in_use_bytes"] is None

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.stores import rows
-from tests.xplane_traces import EXPECTED, START_NS, WHOLE, event, imported, needs_traces, plane, read, space, start
+from tests.stores import needs_traces, rows
+from tests.xplane_traces import EXPECTED, START_NS, WHOLE, event, imported, plane, read, space, start
 from toolkit.ingest import xplane
 
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tests.stores import rows
-from tests.xplane_traces import START_NS, event, imported, needs_traces, plane, read, space, start
+from tests.stores import needs_traces, rows
+from tests.xplane_traces import START_NS, event, imported, plane, read, space, start
 
 ACCOUNT = "ts_ns, device, allocator, action, bytes, address, in_use_bytes, reserved_bytes, op, fragmentation"
 MORE = "thread, requested_bytes, available_bytes, peak_in_use_bytes, region, shape"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.stores import rows, warned
-from tests.xplane_traces import event, imported, needs_traces, plane, read, space, start
+from tests.stores import needs_traces, rows, warned
+from tests.xplane_traces import event, imported, plane, read, space, start
 from toolkit.analyses.kernel_attribution import KernelPart
 from toolkit.analyses.told_kernels import kernels_by, primitive
 from toolkit.ingest.xplane_names import instruction_scope, operator_of

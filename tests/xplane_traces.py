@@ -19,7 +19,6 @@ SHARED = REPO.parent / "shared" / "traces"
 FIGURES = json.loads((SHARED / "expected.json").read_text()) if (SHARED / "expected.json").exists() else {}
 EXPECTED: dict[str, dict[str, Any]] = FIGURES.get("xplane", {})
 REJECTED: list[str] = [name for name in FIGURES.get("must_be_rejected", []) if name.endswith(".xplane.pb")]
-needs_traces = pytest.mark.skipif(not EXPECTED, reason="the shared traces are not beside the repository")
 
 START_NS = 1_757_516_928_109_201_518
 
