@@ -11,8 +11,8 @@ from toolkit.analyses.processes import Process, read
 from toolkit.analyses.study.mechanism_rows import Mechanism
 from toolkit.analyses.study.metrics import CLAIMED
 from toolkit.analyses.study.resource_mechanisms import loss, percentages, power
-from toolkit.analyses.study.time_mechanisms import between_epochs
-from toolkit.analyses.summary import Gap, Sample, Scalar
+from toolkit.analyses.study.time_mechanisms import between_epochs, tracing
+from toolkit.analyses.summary import Gap, Latency, Sample, Scalar
 from toolkit.commands.sides import summary_of
 from toolkit.ingest.store import StoreWriter
 
@@ -97,3 +97,16 @@ def test_a_loss_of_nothing_is_told(process: Process) -> None:
     assert rows_of(told)["loss, mean over samples"] == (0.5, 0.0)
     assert told
     assert "7.5 beside 0.000, for 15 steps" in told.says
+
+
+def test_what_comes_before_a_request_is_unknown_where_it_is_not_told(process: Process) -> None:
+    """The request itself is told; of a stage that is not, no number is said."""
+    request = Latency(
+        pass_name="time", batch=1, requests=9, p50_ns=100, p90_ns=100, p99_ns=100, worst_ns=100, samples_per_s=1e7,
+        resident_requests=0, resident_p50_ns=None, resident_p90_ns=None, resident_p99_ns=None, resident_worst_ns=None,
+        resident_samples_per_s=None,
+    )  # fmt: skip
+    told = process._replace(summary=structs.replace(process.summary, inference=[request], stages=[]))
+    found = tracing([told], [told])
+    assert found
+    assert "is worth – requests on side a and – on side b" in found.says

@@ -1,6 +1,5 @@
 """What one run, a process of its own, comes to: one value a metric, unprofiled, and what it ran on."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -11,6 +10,7 @@ from toolkit.analyses.steady_state import Steady, steady_state
 from toolkit.analyses.summary import Summary
 from toolkit.analyses.training import Training
 from toolkit.capture import runs
+from toolkit.capture.files import read_object
 from toolkit.ingest.store import connect
 from toolkit.own_spec import TIMED, Spec, timed_pass
 
@@ -60,7 +60,7 @@ def read(folder: Path, summary: Summary) -> Process:
         ]
         in_use = connection.execute("SELECT pass_name, device FROM used_gpus ORDER BY device").fetchall()
     durations = [row["host_ns"] + row["wait_ns"] for row in rows]
-    spec, launched = runs.spec_of(folder), _json(folder / runs.LAUNCH)
+    spec, launched = runs.spec_of(folder), read_object(folder / runs.LAUNCH)
     used = launched.get("gpus_used", [])
     return Process(
         folder=folder,
@@ -69,7 +69,7 @@ def read(folder: Path, summary: Summary) -> Process:
         device=runs.device_of(folder),
         gpus=sorted(gpu["name"] for gpu in launched.get("gpus", []) if gpu["uuid"] in used),
         gpu_indices=[index for pass_name, index in in_use if pass_name in TIMED],
-        facts=_json(folder / "raw" / timed_pass(spec) / "facts.json"),
+        facts=read_object(folder / "raw" / timed_pass(spec) / runs.FACTS),
         durations=durations,
         steady=steady_state(durations),
     )
@@ -86,15 +86,6 @@ def samples_per_s(training: Sequence[Training]) -> float | None:
     samples, ns = [entry.samples for entry in training], sum(entry.ns for entry in training)
     known = [each for each in samples if each is not None]
     return sum(known) * 1e9 / ns if ns and len(known) == len(samples) else None
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """What a run recorded; nothing where it is gone."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _step_time(process: Process) -> float | None:

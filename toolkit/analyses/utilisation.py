@@ -7,7 +7,6 @@ gradients. The forward pass's are those of convolutions and matrix products, by 
 what ran.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +18,8 @@ from toolkit.analyses import runner
 from toolkit.analyses.device_peaks import peak_of
 from toolkit.analyses.differences import of_run
 from toolkit.analyses.training import Training
+from toolkit.capture import runs
 from toolkit.errors import HwprofError
-from toolkit.spec import PASSES
 
 TRAINING, INFERENCE = "training", "inference"
 # Of one sample, in forward passes where all is trained.
@@ -81,7 +80,7 @@ def read(folder: Path) -> Work | None:
         flops = [layer.flops for layer in of_run(folder).layers]
     except HwprofError:
         return None
-    facts = facts_of(folder)
+    facts = runs.facts_of(folder)
     if not any(flops) or not facts:
         return None
     on_gpu = facts.get("device") == "cuda"
@@ -94,19 +93,6 @@ def read(folder: Path) -> Work | None:
         device=facts.get("device_name") if on_gpu else facts.get("cpu"),
         precision=_precision(facts),
     )
-
-
-def facts_of(folder: Path) -> dict[str, Any]:
-    """What the worker of the run's first pass recorded that ended far enough; nothing where none did."""
-    return next((found for name in PASSES if (found := _facts(folder / "raw" / name / "facts.json"))), {})
-
-
-def _facts(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def utilisations(

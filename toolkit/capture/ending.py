@@ -12,9 +12,9 @@ ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def interruptible(*numbers: signal.Signals) -> Iterator[None]:
     """Inside, the first of these signals is a Ctrl-C and further ones are ignored, so that ending is not cut short.
 
-    One that is ignored already stays so, as SIGHUP does under nohup.
+    One that is ignored already stays so, as SIGHUP does under nohup; so does one that no Python code handles.
     """
-    heard = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    heard = [number for number in numbers if signal.getsignal(number) not in {signal.SIG_IGN, None}]
 
     def end(number: int, frame: FrameType | None) -> None:
         for each in heard:

@@ -1,10 +1,12 @@
 """Files that are there whole or not at all, and whose they are."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 # Where less than this is free, a record that is missing could not be written.
 LEAST_FREE_BYTES = 1 << 16
@@ -16,6 +18,15 @@ def write_whole(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object that a file holds; an empty one where there is no such file, or something else in it."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 @contextmanager

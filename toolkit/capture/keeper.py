@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from toolkit.capture.engines import last_line
-from toolkit.capture.files import give, is_full, write_whole
+from toolkit.capture.files import give, is_full, read_object, write_whole
 from toolkit.capture.supervise import STOP, launcher_lets_go, outcome, overdue, signal_name, stopped
 
 # Longer than the supervisor needs to end worker and samplers by itself.
@@ -181,7 +181,7 @@ def _end_without_engine(raw: Path) -> None:
 
 
 def _outcome(order: Order, raw: Path, state: State | None, ending: str | None, said: str) -> dict[str, Any]:
-    own = _own_outcome(raw / "outcome.json")
+    own = read_object(raw / "outcome.json") or None
     if own is None and is_full(raw):
         return outcome("failed", f"no space left in {raw}")
     if ending == "interrupted":
@@ -189,14 +189,6 @@ def _outcome(order: Order, raw: Path, state: State | None, ending: str | None, s
     if ending == "timed_out":
         return overdue(order.timeout_s)
     return death(order.engine, state, own, said)
-
-
-def _own_outcome(path: Path) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found
 
 
 if __name__ == "__main__":

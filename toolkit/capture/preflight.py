@@ -4,7 +4,6 @@ Engines take some options without a word and do nothing about them, and an engin
 that machine.
 """
 
-import json
 import secrets
 import subprocess
 import tempfile
@@ -14,6 +13,7 @@ from typing import Any
 
 from toolkit.capture import containers, modules
 from toolkit.capture.containers import RUN_FOLDER, Container
+from toolkit.capture.files import read_object
 from toolkit.capture.runs import unwritable
 from toolkit.errors import FAILED, HwprofError
 
@@ -38,9 +38,9 @@ def check(container: Container, runs: Path) -> dict[str, Any]:
 
 def _found(container: Container, folder: Path) -> dict[str, Any]:
     _look(container, folder)
-    found = _read(folder / "inside.json")
-    if found is None:
-        reason = (_read(folder / "outcome.json") or {}).get("reason", "its keeper said nothing")
+    found = read_object(folder / "inside.json")
+    if not found:
+        reason = read_object(folder / "outcome.json").get("reason", "its keeper said nothing")
         problem = f"{container.engine} cannot run the image {container.image.reference}: {reason}."
         raise HwprofError(problem, remedy=_remedy(reason), exit_code=FAILED)
     return found
@@ -64,14 +64,6 @@ def _look(container: Container, folder: Path) -> None:
             # By itself Popen waits for a quarter of a second, and would leave the keeper without its folder.
             keeper.communicate()
             raise
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _check_seen(container: Container, found: Mapping[str, Any]) -> None:

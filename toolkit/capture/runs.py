@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toolkit import __version__
-from toolkit.capture.files import write_whole
+from toolkit.capture.files import read_object, write_whole
 from toolkit.errors import HwprofError
-from toolkit.own_spec import OWN, Spec, read
+from toolkit.own_spec import ALL_PASSES, OWN, Spec, read
 from toolkit.settings import known
 from toolkit.spec import FRAMEWORKS, MODES
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 STATUS = "run.json"
 SPEC = "spec.json"
 LAUNCH = Path("raw", "launch.json")
+# Of each pass, beside its marks.
+FACTS = "facts.json"
 GIVE_ANOTHER = "Give another with --runs."
 INCOMPLETE = {"status": "incomplete", "reason": "no run.json: it is still running, or was killed", "exit_code": None}
 
@@ -91,7 +93,7 @@ def folders(runs: Path) -> list[Path]:
 def _created(folder: Path) -> datetime:
     """When the run was launched, as it recorded it; names hold local time, which steps. Else when it was asked for."""
     try:
-        return datetime.fromisoformat(_settled(folder)["created"]).astimezone(UTC)
+        return datetime.fromisoformat(read_object(folder / LAUNCH)["created"]).astimezone(UTC)
     except (ValueError, TypeError, KeyError):
         return datetime.fromtimestamp((folder / SPEC).stat().st_mtime, UTC)
 
@@ -142,22 +144,19 @@ def launched(folder: Path, part: str) -> dict[str, Any] | None:
 
     `runtime`: where the passes ran and from what; `matched`: what is known of the workload's being the same elsewhere.
     """
-    found = _settled(folder).get(part)
+    found = read_object(folder / LAUNCH).get(part)
     return found if isinstance(found, dict) else None
 
 
 def device_of(folder: Path) -> str | None:
     """The device that the run was given, cpu or cuda; None where there is no record of it."""
-    found = _settled(folder).get("device")
+    found = read_object(folder / LAUNCH).get("device")
     return found if isinstance(found, str) else None
 
 
-def _settled(folder: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((folder / LAUNCH).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+def facts_of(folder: Path) -> dict[str, Any]:
+    """What the worker of the run's first pass recorded that came so far; nothing where none did."""
+    return next((found for name in ALL_PASSES if (found := read_object(folder / "raw" / name / FACTS))), {})
 
 
 def close(folder: Path, *, status: str, reason: str | None, exit_code: int) -> None:

@@ -48,7 +48,7 @@ def _digest(folder: Path) -> None:
             runtime=runtime.read(folder),
             matched=matched.read(folder),
             batch=batch,
-            epoch_samples=utilisation.facts_of(folder).get("train_samples"),
+            epoch_samples=runs.facts_of(folder).get("train_samples"),
             work=utilisation.read(folder),
         )
         write_speedscope(connection, folder)

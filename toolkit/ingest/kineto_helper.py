@@ -22,6 +22,7 @@ from typing import Self
 
 import msgspec
 
+from toolkit.capture import modules
 from toolkit.errors import FAILED, HwprofError
 from toolkit.ingest import heap
 from toolkit.ingest.inflate import GZIP_MAGIC
@@ -66,9 +67,9 @@ class Helper:
         try:
             os.ftruncate(shared, SLOTS * SLOT_BYTES)
             self._slots = mmap.mmap(shared, SLOTS * SLOT_BYTES)
-            # -P: the folder that someone works in may hold modules of any name. Ctrl-C is this process's to answer.
+            # Ctrl-C is this process's to answer.
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__, str(shared), str(base_ns)],
+                [sys.executable, *modules.words(__name__), str(shared), str(base_ns)],
                 stdin=of_helper.fileno(),
                 pass_fds=[shared],
                 start_new_session=True,

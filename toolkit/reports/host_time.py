@@ -36,12 +36,17 @@ def _table(what: str, parts: Sequence[HostPart], whole_ns: int) -> Table:
     return found
 
 
+def class_of(module: str | None) -> str | None:
+    """The class of a module that PyTorch numbered; of what has no number, the name itself."""
+    match = MODULE.fullmatch(module) if module else None
+    return match[1] if match else module
+
+
 def _by_class(modules: Sequence[HostPart]) -> list[HostPart]:
     """Modules of one class as one part, under its name and their number."""
     sums, counts = Counter[str | None](), Counter[str | None]()
     for part in modules:
-        match = MODULE.fullmatch(part.name) if part.name else None
-        name = match[1] if match else part.name
+        name = class_of(part.name)
         sums[name] += part.ns
         counts[name] += 1
     whole = sums.total()

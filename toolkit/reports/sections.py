@@ -12,7 +12,7 @@ from toolkit.analyses.step_parts import StepParts
 from toolkit.analyses.traces import Annotation, Direction, Frame, Operator, Readings, TraceAnalysis
 from toolkit.ingest import kineto
 from toolkit.reports.devices import device_sections, kernel_tables
-from toolkit.reports.host_time import host_time_tables
+from toolkit.reports.host_time import class_of, host_time_tables
 from toolkit.reports.memory import memory_tables
 from toolkit.reports.roofline import roofline_table
 from toolkit.reports.tables import UNKNOWN, Cropped, bar, microseconds, milliseconds, share, short_frame, shown, table
@@ -24,7 +24,6 @@ SHOWN_PARTS = 6
 READ_UNITS = {"mW": ("W", 1e-3), "B": ("MiB", 2.0**-20), "degC": ("°C", 1.0)}
 OWN_MARKS = "hwprof."
 # PyTorch numbers the modules of one class; the report sums them up by class.
-MODULE = re.compile(r"(?:nn\.Module: )?(.*?)_\d+")
 
 
 def trace_sections(trace: TraceAnalysis) -> Iterable[RenderableType]:
@@ -151,8 +150,7 @@ def _by_class(modules: Sequence[KernelPart]) -> list[KernelPart]:
     """Modules of one class as one part, under its name and their number."""
     classes: dict[str | None, list[KernelPart]] = {}
     for part in modules:
-        match = MODULE.fullmatch(part.name) if part.name else None
-        classes.setdefault(match[1] if match else part.name, []).append(part)
+        classes.setdefault(class_of(part.name), []).append(part)
     counts = Counter({name: len(parts) for name, parts in classes.items()})
     merged = [
         KernelPart(

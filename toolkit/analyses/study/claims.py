@@ -9,7 +9,16 @@ from typing import Literal, NamedTuple
 from msgspec import Struct
 
 from toolkit.analyses.processes import Process
-from toolkit.analyses.statistics import HIGHER, LOWER, MARGIN, Interval, median_interval, ratio_interval, verdict
+from toolkit.analyses.statistics import (
+    HIGHER,
+    LOWER,
+    MARGIN,
+    Interval,
+    bounds,
+    median_interval,
+    ratio_interval,
+    verdict,
+)
 from toolkit.analyses.study.definition import Claim, Figure
 from toolkit.analyses.study.mechanism_rows import Mechanism
 from toolkit.analyses.study.mechanisms import MECHANISMS
@@ -226,7 +235,8 @@ def _of_ratio(claim: Claim, ratio: Interval) -> Verdict:
         return NOT_TESTABLE
     found = verdict(ratio, MARGIN)
     if claim.says == SAME:
-        inside = ratio.low >= 1 / (1 + MARGIN) and ratio.high <= 1 + MARGIN
+        least, most = bounds(MARGIN)
+        inside = least <= ratio.low and ratio.high <= most
         return CONTRADICTED if found in {HIGHER, LOWER} else SHOWN if inside else NOT_SHOWN
     if claim.factor > 1:
         return _by_factor(claim, ratio.low, ratio.high)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.analyses.summary import Summary
+from toolkit.capture import runs
 from toolkit.errors import printable
 from toolkit.own_spec import Spec
 from toolkit.reports.html.content import Block, Cell, Facts, Section, Table, words
@@ -20,7 +21,7 @@ def section(folder: Path, spec: Spec, summary: Summary) -> Section:
 
 
 def _blocks(folder: Path, spec: Spec, summary: Summary) -> Iterator[Block]:
-    facts = _facts(folder, spec)
+    facts = runs.facts_of(folder)
     if summary.runtime:
         where: list[tuple[str, Cell]] = [("ran in", line.plain.strip()) for line in where_it_ran(summary.runtime)]
         where.append(("why", printable(summary.runtime.why)))
@@ -42,18 +43,6 @@ def _blocks(folder: Path, spec: Spec, summary: Summary) -> Iterator[Block]:
             for one in summary.unavailable
         ]
         yield Table("What could not be had, and why", ["what", "pass", "device", "reason"], rows)
-
-
-def _facts(folder: Path, spec: Spec) -> dict[str, Any]:
-    """Of the first pass that recorded them."""
-    for name in spec.passes:
-        try:
-            found = json.loads((folder / "raw" / name / "facts.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if isinstance(found, dict):
-            return found
-    return {}
 
 
 def _rows(facts: dict[str, Any], before: str = "") -> Iterator[list[Cell]]:
