@@ -14,6 +14,7 @@ import psutil
 import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 from toolkit.capture import containers, engines, images
 from toolkit.capture.cgroups import Group
@@ -95,6 +96,22 @@ class GroupScheduling(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         return self.groups.get(nodeid, nodeid.partition("::")[0])
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """Of a process that died, the test that it died of fails, and others run what it had left.
+
+        xdist's own way hands that test out again, and groups that are done, after which nothing is ever heard.
+        """
+        groups = self.assigned_work.pop(node)
+        left = [(group, test) for group, tests in groups.items() for test, done in tests.items() if not done]
+        if not left:
+            return None
+        group, died_of = left[0]
+        groups[group][died_of] = True
+        self.workqueue.update({name: tests for name, tests in groups.items() if not all(tests.values())})
+        for other in self.nodes:
+            self._reschedule(other)
+        return died_of
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -67,6 +67,22 @@ def test_slow():
     while time.process_time() < end: pass
 """
 
+# Each dies in a process of tests, one with a test to come in its group and one as the last of its own.
+DYING = """
+import os, pytest, time
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("number", range(6))
+def test_end_to_end(number):
+    time.sleep(0.1)
+    if number == 2: os._exit(7)
+
+@pytest.mark.parametrize("number", range(8))
+def test_quick(number):
+    time.sleep(0.1)
+    if number == 3: os._exit(7)
+"""
+
 
 def make(*arguments: str, folder: Path = ROOT, exported: Mapping[str, str] = {}) -> subprocess.CompletedProcess[str]:
     """Runs make as from a shell of its own: a make that runs the tests does not hand its variables on."""
@@ -228,16 +244,20 @@ def test_a_planted_violation_breaks_its_contract(tmp_path: Path) -> None:
     assert [name for name in contracts if f"{name} BROKEN" not in broken] == []
 
 
-@pytest.fixture(scope="module")
-def spread(tmp_path_factory: pytest.TempPathFactory) -> str:
+def tested(folder: Path, tests: str) -> str:
     """What pytest says, in CI and with several processes, of tests under our conftest.py."""
-    folder = tmp_path_factory.mktemp("spread")
     shutil.copy(ROOT / "tests" / "conftest.py", folder)
-    (folder / "test_it.py").write_text(SPREAD)
+    (folder / "test_it.py").write_text(tests)
     (folder / "pytest.ini").write_text("[pytest]\nquick_s = 0.9\nmarkers =\n e2e\n gpu\n traces\n")
     command = [sys.executable, "-m", "pytest", "-ra", "-n", "2"]
     environment = os.environ | {"CI": "true"}
     return subprocess.run(command, cwd=folder, env=environment, check=False, capture_output=True, text=True).stdout
+
+
+@pytest.fixture(scope="module")
+def spread(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What pytest says of SPREAD."""
+    return tested(tmp_path_factory.mktemp("spread"), SPREAD)
 
 
 @pytest.mark.e2e
@@ -260,6 +280,15 @@ def test_a_quick_test_that_is_slow_is_named(spread: str) -> None:
     named = spread.partition("and not marked e2e")[2].splitlines()[1]
     assert named.endswith(" s test_it.py::test_slow")
     assert re.fullmatch("=+ 2 failed, 4 passed, 3 skipped in .* =+", spread.splitlines()[-1])
+
+
+@pytest.mark.e2e
+def test_a_process_that_dies_fails_one_test(tmp_path: Path) -> None:
+    """The one that it died of, once; what it had left is run by others, and pytest comes to its end."""
+    said = tested(tmp_path, DYING)
+    failed = re.findall(r"^FAILED (test_it.py::\S+)", said, re.MULTILINE)
+    assert sorted(failed) == ["test_it.py::test_end_to_end[2]", "test_it.py::test_quick[3]"]
+    assert re.fullmatch("=+ 2 failed, 12 passed in .* =+", said.splitlines()[-1])
 
 
 def test_commit_hooks_need_no_other_repository() -> None:
