@@ -168,8 +168,8 @@ for size in ("COLUMNS", "LINES"):
 # A shell has what it starts in the background ignore Ctrl-C, and so would every process that a test interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# No timed assertions: a shared machine stalls any example now and then. CI tries the same examples at every run, so that
-# what it says is of the change; those on other machines, and `make fuzz`, look for new ones.
+# No timed assertions: a shared machine stalls any example now and then.
+# CI tries the same examples at every run: what it says is to be of the change. Tests elsewhere look for new ones.
 settings.register_profile("hwprof", deadline=None, derandomize=os.environ.get("CI") == "true")
 # `make check` asks for it: a tenth of the examples, the others come with `make test`.
 settings.register_profile("quick", deadline=None, max_examples=10)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.workers import REPO, wait_until
+from toolkit.capture import record as record_module
 from toolkit.capture.record import Recorder, annotation_name
 
 
@@ -116,6 +117,24 @@ def test_threads_may_write_at_once(tmp_path: Path) -> None:
         for thread in threads:
             thread.join()
     assert len(of_kind(path, "scalar")) == 2000
+
+
+def test_writing_keeps_up_with_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is handed over while others' lines are put into words is written next time: no flush goes on for ever."""
+    path = tmp_path / "worker.jsonl"
+    into_words = record_module._line
+    monkeypatch.setattr(record_module, "FLUSH_EVERY_S", 1000)
+    with Recorder(path) as record:
+
+        def meanwhile(line: tuple[Any, ...]) -> bytes:
+            if line[1] != "last":
+                record.write("said", "last")
+            return into_words(line)
+
+        monkeypatch.setattr(record_module, "_line", meanwhile)
+        record._flush()
+        assert [line[0] for line in lines(path)] == ["clock"]
+    assert [line[0] for line in lines(path)] == ["clock", "said", "clock"]
 
 
 def test_a_kill_loses_only_the_last_moment(tmp_path: Path) -> None:

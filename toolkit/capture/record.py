@@ -240,9 +240,8 @@ class Recorder(Records):
                 return
 
     def _flush(self) -> None:
-        lines = []
-        while self._lines:
-            lines.append(_line(self._lines.popleft()))
+        # What is there now: others may hand over more, and faster than it is put into words.
+        lines = [_line(self._lines.popleft()) for _ in range(len(self._lines))]
         if lines and self.failure is None:
             try:
                 _write_all(self._file, b"".join(lines))
