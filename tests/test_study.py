@@ -14,6 +14,7 @@ from toolkit.analyses.study import claims
 from toolkit.analyses.study.claims import CONTRADICTED, NOT_SHOWN, NOT_TESTABLE, SHOWN, Pair, Verdict
 from toolkit.capture.sweeps import UNSUPPORTED, Entry, Log
 from toolkit.commands import studying
+from toolkit.reports import study as report
 
 
 @pytest.mark.parametrize(
@@ -283,3 +284,15 @@ def test_names_in_a_study_are_data(tmp_path: Path) -> None:
     assert not [name for _, attributes in parsed.elements for name in attributes if name.startswith("on")]
     assert "\u202e" not in (sweep.folder / studying.PAGE).read_text()
     assert "\x1b[2J" not in text_of(found)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0, "0"), (3, "3"), (-0.00043217, "-0.000432"), (0.948, "0.948"), (2.1834, "2.18"),
+        (47.31, "47.3"), (715.23, "715"), (12_934.6, "12,935"),
+    ],
+)  # fmt: skip
+def test_figures_have_three_digits(value: float, said: str) -> None:
+    """However small they are; no digit before the point is left out."""
+    assert report.number(value) == said

@@ -1,5 +1,6 @@
 """A study for the terminal: verdicts first, then each claim with its pairs and its mechanisms in a sentence each."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich.console import Group, RenderableType
@@ -286,9 +287,9 @@ def _unit(unit: str, wanted: str) -> tuple[float, str]:
 
 def number(value: float) -> str:
     """Three digits or more, as many decimals as that takes."""
-    if value == round(value) and abs(value) >= 1:
+    if value == round(value):
         return f"{value:,.0f}"
-    decimals = next((places for places, least in enumerate((100, 10, 1)) if abs(value) >= least), 3)
+    decimals = max(2 - math.floor(math.log10(abs(value))), 0)
     return f"{value:,.{decimals}f}"
 
 
