@@ -239,7 +239,7 @@ def test_what_was_scaled_stands_beside_every_figure(tmp_path: Path) -> None:
     assert found.claims[0].published_ratio == 0.5
     assert [(one.setting, one.value, one.given) for one in found.choices] == [("normalise", "none", False)]
     shown = text_of(found)
-    for words in ("epochs, steps", "secondary", "unreadable", "--set normalise=cifar10", "0.010 [0.010–0.010] s"):
+    for words in ("epochs, steps", "secondary", "unreadable", "--set normalise=cifar10", "0.0100 [0.00998–0.0100] s"):
         assert words in shown
     (ours,) = (one for one in found.published[0].ours if one.mode == SHIPPED)
     assert ours.figure
