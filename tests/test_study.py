@@ -14,7 +14,7 @@ from toolkit.analyses.study import claims
 from toolkit.analyses.study.claims import CONTRADICTED, NOT_SHOWN, NOT_TESTABLE, SHOWN, Pair, Verdict
 from toolkit.capture.sweeps import UNSUPPORTED, Entry, Log
 from toolkit.commands import studying
-from toolkit.reports import study as report
+from toolkit.reports.tables import three_digits
 
 
 @pytest.mark.parametrize(
@@ -295,4 +295,4 @@ def test_names_in_a_study_are_data(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_figures_have_three_digits(value: float, said: str) -> None:
     """However small they are; no digit before the point is left out."""
-    assert report.number(value) == said
+    assert three_digits(value) == said

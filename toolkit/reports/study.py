@@ -1,6 +1,5 @@
 """A study for the terminal: verdicts first, then each claim with its pairs and its mechanisms in a sentence each."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich.console import Group, RenderableType
@@ -14,7 +13,7 @@ from toolkit.analyses.study.results import Ours, PointOut, Published, StudyResul
 from toolkit.analyses.sweep_results import UNFINISHED
 from toolkit.capture.sweeps import COMPLETE
 from toolkit.errors import printable
-from toolkit.reports.tables import UNKNOWN, percent, shown, table
+from toolkit.reports.tables import UNKNOWN, percent, shown, table, three_digits
 
 STYLES = {SHOWN: "green", CONTRADICTED: "bold red", NOT_SHOWN: "yellow", NOT_TESTABLE: "dim"}
 # Unit of a metric, and of the publication where that has one -> how ours is written: of how many, and in what.
@@ -276,21 +275,17 @@ def interval(told: Interval | None, unit: str, wanted: str = "") -> str:
     if told is None:
         return UNKNOWN
     one, written = _unit(unit, wanted)
-    estimate = number(told.estimate / one)
-    ends = "" if told.low is None or told.high is None else rf" \[{number(told.low / one)}–{number(told.high / one)}]"
+    estimate = three_digits(told.estimate / one)
+    ends = (
+        ""
+        if told.low is None or told.high is None
+        else rf" \[{three_digits(told.low / one)}–{three_digits(told.high / one)}]"
+    )
     return f"{estimate}{ends} {written}".strip()
 
 
 def _unit(unit: str, wanted: str) -> tuple[float, str]:
     return WRITTEN.get((unit, wanted)) or WRITTEN.get((unit, "")) or (1.0, unit)
-
-
-def number(value: float) -> str:
-    """Three digits or more, as many decimals as that takes."""
-    if value == round(value):
-        return f"{value:,.0f}"
-    decimals = max(2 - math.floor(math.log10(abs(value))), 0)
-    return f"{value:,.{decimals}f}"
 
 
 def processes(result: StudyResult) -> str:

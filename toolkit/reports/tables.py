@@ -1,5 +1,6 @@
 """What the terminal reports share: tables, bars and figures with their units."""
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 
@@ -103,6 +104,14 @@ def mebibytes(count: float | None) -> str:
     if count is None:
         return UNKNOWN
     return "<0.1" if 0 < count < LEAST_BYTES else f"{count / 2**20:,.1f}"
+
+
+def three_digits(value: float) -> str:
+    """A number by three digits at least, however small it is."""
+    if value == round(value):
+        return f"{value:,.0f}"
+    decimals = max(2 - math.floor(math.log10(abs(value))), 0)
+    return f"{value:,.{decimals}f}"
 
 
 class Cropped:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 
 from toolkit.errors import printable
-from toolkit.reports.tables import UNKNOWN, mebibytes, microseconds, milliseconds, percent
+from toolkit.reports.tables import UNKNOWN, mebibytes, microseconds, milliseconds, percent, three_digits
 from toolkit.reports.utilisation import flops
 
 # From here on a figure without a unit of its own has one decimal.
@@ -18,7 +18,7 @@ TOO_FEW = "there are too few processes"
 UNITS: dict[str, Callable[[Any], str]] = {
     "ms": milliseconds,
     "us": microseconds,
-    "seconds": lambda ns: f"{ns / 1e9:,.3f}",
+    "seconds": lambda ns: three_digits(ns / 1e9),
     "whole": "{:,.0f}".format,
     "mib": mebibytes,
     "count": "{:,}".format,
