@@ -94,7 +94,7 @@ def _main() -> Any:
     try:
         # A kill and a closed terminal clean up as Ctrl-C does, which Python itself turns into an exception.
         with ending.interruptible(signal.SIGTERM, signal.SIGHUP):
-            return cli.main(standalone_mode=False) or 0
+            return cli.main(prog_name="hwprof", standalone_mode=False) or 0
     except HwprofError as error:
         complain(error)
         return error.exit_code
