@@ -234,7 +234,8 @@ RULES = (
         f"{NOTABLE:.0%} of those epochs: less is within reach of a noisy machine",
         "Load in processes beside the loop (loader_workers; tf.data prefetch and num_parallel_calls), cache what is"
         " decoded, or do less for each sample. Where it is the pipeline's start: keep it over the epochs"
-        " (persistent_workers, repeat() with steps_per_epoch).",
+        " (persistent_workers, repeat() with steps_per_epoch), or turn off tf.data's autotuner, which may be waited for"
+        " as the epoch's iterator ends (Options.autotune.enabled).",
     ),
     Rule(
         "transfer",
