@@ -244,7 +244,7 @@ def test_a_planted_violation_breaks_its_contract(tmp_path: Path) -> None:
     assert [name for name in contracts if f"{name} BROKEN" not in broken] == []
 
 
-def tested(folder: Path, tests: str) -> str:
+def said_by_pytest(folder: Path, tests: str) -> str:
     """What pytest says, in CI and with several processes, of tests under our conftest.py."""
     shutil.copy(ROOT / "tests" / "conftest.py", folder)
     (folder / "test_it.py").write_text(tests)
@@ -257,7 +257,7 @@ def tested(folder: Path, tests: str) -> str:
 @pytest.fixture(scope="module")
 def spread(tmp_path_factory: pytest.TempPathFactory) -> str:
     """What pytest says of SPREAD."""
-    return tested(tmp_path_factory.mktemp("spread"), SPREAD)
+    return said_by_pytest(tmp_path_factory.mktemp("spread"), SPREAD)
 
 
 @pytest.mark.e2e
@@ -285,7 +285,7 @@ def test_a_quick_test_that_is_slow_is_named(spread: str) -> None:
 @pytest.mark.e2e
 def test_a_process_that_dies_fails_one_test(tmp_path: Path) -> None:
     """The one that it died of, once; what it had left is run by others, and pytest comes to its end."""
-    said = tested(tmp_path, DYING)
+    said = said_by_pytest(tmp_path, DYING)
     failed = re.findall(r"^FAILED (test_it.py::\S+)", said, re.MULTILINE)
     assert sorted(failed) == ["test_it.py::test_end_to_end[2]", "test_it.py::test_quick[3]"]
     assert re.fullmatch("=+ 2 failed, 12 passed in .* =+", said.splitlines()[-1])
