@@ -241,7 +241,7 @@ def test_an_own_run_is_read_like_any_other(example: tuple[str, Done], tmp_path: 
     assert "own loop: one pass" in hwprof("show", done.run.name, *runs).stdout
     (listed,) = json.loads(hwprof("list", "--json", *runs).stdout)
     assert (listed["mode"], listed["batch"], listed["same"]) == ("own", 64, None)
-    assert listed["step_median_ns"]
+    assert listed["step_ns"]
     hwprof("report", done.run, "-o", tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "own loop: one pass" in page

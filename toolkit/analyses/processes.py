@@ -88,6 +88,12 @@ def samples_per_s(training: Sequence[Training]) -> float | None:
     return sum(known) * 1e9 / ns if ns and len(known) == len(samples) else None
 
 
+def step_ns(training: Sequence[Training]) -> int | None:
+    """What a step of these epochs takes, the device waited for; None where there is none."""
+    steps = sum(entry.steps for entry in training)
+    return sum(entry.ns for entry in training) // steps if steps else None
+
+
 def _step_time(process: Process) -> float | None:
     steady = process.durations[process.steady.warmup_steps or 0 :]
     return median(steady) if steady else None

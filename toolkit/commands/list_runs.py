@@ -10,16 +10,16 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from toolkit.analyses import matched
+from toolkit.analyses import matched, processes
 from toolkit.capture import runs, sweeps
 from toolkit.commands.console import console
 from toolkit.commands.sweeping import History
 from toolkit.errors import HwprofError, complain, printable
-from toolkit.own_spec import OWN, TIMED, OwnSpec
+from toolkit.own_spec import OWN, OwnSpec
 from toolkit.reports import summary_json
 from toolkit.spec import MODES
 
-UNKNOWN: dict[str, Any] = {"step_median_ns": None, "profiler_cost": None, "trusted": None}
+UNKNOWN: dict[str, Any] = {"step_ns": None, "profiler_cost": None, "trusted": None}
 
 
 @click.command
@@ -81,9 +81,10 @@ def _figures(path: Path, *, withheld: bool) -> dict[str, Any]:
     summary = summary_json.read(path)
     if summary is None:
         return UNKNOWN
-    medians = [steps.median_ns for steps in summary.steps if steps.pass_name in TIMED and steps.epoch is None]
+    # Not as long as the host takes for it, which does not wait for the device in every framework.
+    step_ns = processes.step_ns(processes.unprofiled(summary))
     return {
-        "step_median_ns": medians[0] if medians and not withheld else None,
+        "step_ns": None if withheld else step_ns,
         "profiler_cost": summary.profiler_cost.ratio if summary.profiler_cost and not withheld else None,
         "trusted": summary.trusted,
     }
@@ -95,7 +96,7 @@ def _table(mode: str | None, entries: list[dict[str, Any]]) -> Table:
         numeric = title in {"step, ms", "profiler"}
         table.add_column(title, no_wrap=title != "run", overflow="fold", justify="right" if numeric else "left")
     for entry in entries:
-        step, cost = entry["step_median_ns"], entry["profiler_cost"]
+        step, cost = entry["step_ns"], entry["profiler_cost"]
         table.add_row(
             entry["run"], entry["status"], "–" if step is None else f"{step / 1e6:,.2f}",
             "–" if cost is None else f"×{cost:.2f}", _answer(entry.get("same")), _answer(entry["trusted"]),

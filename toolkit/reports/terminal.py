@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from toolkit.analyses.processes import samples_per_s, unprofiled
+from toolkit.analyses.processes import samples_per_s, step_ns, unprofiled
 from toolkit.analyses.summary import Summary
 from toolkit.errors import printable
 from toolkit.own_spec import TIMED, OwnSpec, Spec
@@ -126,13 +126,13 @@ def _timing(spec: Spec, summary: Summary) -> Iterable[Text]:
 
 def _throughput(summary: Summary) -> Iterable[Text]:
     """Of the time pass's last epochs; of the first one only where there is no other, and said so."""
-    if later := unprofiled(summary):
-        steps, ns = sum(entry.steps for entry in later), sum(entry.ns for entry in later)
+    later = unprofiled(summary)
+    if step := step_ns(later):
         rate = samples_per_s(later)
-        figure = f"{steps * 1e9 / ns:,.2f} steps/s" if rate is None else f"{rate:,.0f} samples/s"
+        figure = f"{1e9 / step:,.2f} steps/s" if rate is None else f"{rate:,.0f} samples/s"
         which = "epoch 1" if later[0].epoch == 1 else "after epoch 1"
-        step = milliseconds(ns // steps)
-        line = Text.assemble((figure, "bold"), f" in training, {step} ms a step, {which}, the device waited for")
+        told = f" in training, {milliseconds(step)} ms a step, {which}, the device waited for"
+        line = Text.assemble((figure, "bold"), told)
         compiled = sum(entry.compiled_steps for entry in later)
         yield line.append(f" · {compiled} steps compiled" if compiled else "")
 

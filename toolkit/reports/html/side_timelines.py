@@ -20,7 +20,7 @@ from toolkit.reports.html.timeline import ROWS, preferred, series_name
 
 # More than these would be too narrow to read, and their points too many for one page.
 MOST_SIDES, MOST_RUNS = 4, 3
-STEP_TIME = "step time, ms"
+STEP_TIME = "step time on the host, ms"
 TITLES = (STEP_TIME, *(row.title for row in ROWS))
 BUSY = ("train", "evaluate_after", "inference")
 CELL_HEIGHT = 150

@@ -134,7 +134,7 @@ def series_name(series: ReadingSeries) -> str:
 
 def _layout(timeline: Timeline, rows: Sequence[_Row], since_ns: int) -> dict[str, Any]:
     """Lanes on top, a row for each kind of figure below, all over one axis of time."""
-    titles = ["step time, ms", *(row.title for row in rows)]
+    titles = ["step time on the host, ms", *(row.title for row in rows)]
     height = (1 - LANE_SHARE) / len(titles)
     axes: dict[str, Any] = {"yaxis": {
         "domain": [1 - LANE_SHARE + GAP, 1], "autorange": "reversed", "fixedrange": True, "categoryorder": "array",
@@ -199,7 +199,8 @@ def _table(timeline: Timeline, shown: Sequence[tuple[_Row, list[ReadingSeries]]]
             rows.append([series_name(one), f"{one.readings:,}", f"{min(values):,.1f}", f"{max(values):,.1f}", row.unit])
     if timeline.steps:
         times = [step.host_ns / 1e6 for step in timeline.steps]
-        rows.append(["step time", f"{timeline.steps[0].steps:,}", f"{min(times):,.2f}", f"{max(times):,.2f}", "ms"])
+        least, most = (f"{end(times):,.2f}" for end in (min, max))
+        rows.append(["step time on the host", f"{timeline.steps[0].steps:,}", least, most, "ms"])
     return Table(
         f"What the chart of the {timeline.pass_name} pass spans", ["line", "readings", "least", "most", "unit"], rows
     )

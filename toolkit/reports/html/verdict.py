@@ -59,7 +59,7 @@ def _main(summary: Summary, told: Told) -> Iterator[tuple[str, Cell]]:
         yield f"samples/s in training, epoch {one.epoch}", told("number", "utilisation", work[-1], "samples_per_s")
     for place, steps in enumerate(summary.steps):
         if steps.pass_name in TIMED and steps.epoch is None:
-            yield "median step, ms", told("ms", "steps", place, "median_ns")
+            yield "step on the host, median, ms", told("ms", "steps", place, "median_ns")
     if summary.profiler_cost:
         yield "profiler cost", told("ratio", "profiler_cost", "ratio")
     if work:
