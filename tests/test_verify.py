@@ -141,6 +141,15 @@ def test_a_verdict_holds_for_what_it_was_made_of() -> None:
     assert identity(base, "tf") == identity(RunSpec(model="resnet18", batch=1, seed=3, momentum=0.5), "tf")
 
 
+def test_inference_has_no_optimizer() -> None:
+    """What infers alone is verified by the model's usual training, whatever its settings say of one."""
+    infers = RunSpec(model="resnet18", task="infer", optimizer="sgd", trainable="head")
+    assert identity(infers, "tf") == identity(RunSpec(model="resnet18"), "tf")
+    assert cache.subject(infers).optimizer == "adam"
+    assert cache.command(infers, "tf") == "hwprof verify resnet18 --frameworks tf"
+    assert "optimizer=sgd" in cache.command(RunSpec(model="resnet18", optimizer="sgd"), "tf")
+
+
 @pytest.mark.parametrize(
     ("file", "right", "wrong"),
     [

@@ -9,6 +9,7 @@ run recorded. The standard library only.
 import hashlib
 import json
 import shlex
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,7 +32,8 @@ PACKAGES = {
     "jax": ("jax", "jaxlib", "keras", "numpy"),
 }
 # Of these the verdict is; of batch, seed, learning rate, precision, loop, compile mode, the values of the weights and
-# replicas it is not: that replicas come to the same step is asserted of each framework by itself.
+# replicas it is not: that replicas come to the same step is asserted of each framework by itself. Of inference alone it
+# is by the model's usual optimizer and layers that train.
 SHAPE = ("model", "image_size", "classes", "normalise", "optimizer", "trainable")
 
 
@@ -42,9 +44,18 @@ class Known(NamedTuple):
     verified: str
 
 
+def subject(spec: RunSpec) -> RunSpec:
+    """What a verdict on the spec's model is of: where it infers alone, the model's usual training."""
+    if spec.task != "infer":
+        return spec
+    usual = _usual(spec.model)
+    return replace(spec, task="train", optimizer=usual.optimizer, momentum=usual.momentum, trainable=usual.trainable)
+
+
 def identity(spec: RunSpec, framework: str, lock: Path | None = None) -> str:
     """The identity of the spec's matched model in `framework`, installed from `lock`; by default its CPU lock."""
-    parts = [_versions(REFERENCE, _lock(REFERENCE)), _versions(framework, lock or _lock(framework)), _shape(spec)]
+    versions = [_versions(REFERENCE, _lock(REFERENCE)), _versions(framework, lock or _lock(framework))]
+    parts = [*versions, _shape(subject(spec))]
     total = hashlib.sha256(json.dumps([framework, *parts], sort_keys=True).encode())
     for path in _sources():
         total.update(path.read_bytes())
@@ -98,11 +109,7 @@ def record(spec: RunSpec, lock: Path) -> dict[str, Any] | None:
 def command(spec: RunSpec, framework: str) -> str:
     """What a person types to verify the spec's model in `framework`."""
     words = ["hwprof", "verify", spec.model, "--frameworks", framework]
-    try:
-        usual = resolve(None, [f"model={spec.model}"], profiles=PROFILES)
-    except HwprofError:
-        # a model of an older version
-        usual = RunSpec()
+    usual, spec = _usual(spec.model), subject(spec)
     for name in (*SHAPE[1:], "momentum"):
         value = getattr(spec, name)
         if value != getattr(usual, name):
@@ -123,6 +130,15 @@ def _versions(framework: str, lock: Path) -> list[tuple[str, str]]:
 
 def _lock(framework: str) -> Path:
     return images.Recipe(framework, CPU).lock
+
+
+def _usual(model: str) -> RunSpec:
+    """What `hwprof verify MODEL` is of."""
+    try:
+        return resolve(None, [f"model={model}"], profiles=PROFILES)
+    except HwprofError:
+        # a model of an older version
+        return RunSpec()
 
 
 def _shape(spec: RunSpec) -> list[Any]:

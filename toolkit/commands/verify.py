@@ -73,6 +73,7 @@ def of_model(spec: RunSpec, asked: Sequence[str], *, force: bool, failures: Fail
 
     Raises HwprofError where a probe cannot run. Verdicts that cannot be kept are a failure beside them.
     """
+    spec = verdicts.subject(spec)
     kept = {} if force else {name: verification.kept(verdicts.identity(spec, name)) for name in asked}
     found = {name: verdict for name, verdict in kept.items() if verdict}
     for verdict in found.values():
