@@ -181,7 +181,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the stand-in for the driver's libnvidia-ml.so.1, to be put into LD_LIBRARY_PATH."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
-        pytest.skip("neither cc nor gcc is here, and the stand-in for NVML's library is compiled from C")
+        pytest.skip("there is no C compiler (cc or gcc), which makes the scripted NVIDIA driver that the test talks to")
     folder = tmp_path_factory.mktemp("driver")
     source = Path(__file__).with_name("nvml_stub.c")
     subprocess.run([compiler, "-shared", "-fPIC", "-o", folder / "libnvidia-ml.so.1", source], check=True)
@@ -192,7 +192,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def no_cdi() -> None:
     """The machine has no CDI specification of GPUs."""
     if containers.cdi_knows_gpus():
-        pytest.skip("GPUs have a CDI specification here, and the test is of engines that find none")
+        pytest.skip("this machine lists its GPUs for containers (CDI), and the test is of one that does not")
 
 
 @pytest.fixture(scope="session")
@@ -201,7 +201,7 @@ def engine() -> Engine:
     try:
         return engines.find("docker")
     except NoEngineError as error:
-        pytest.skip(f"the test runs containers, and no docker engine answers: {error}")
+        pytest.skip(f"the test starts containers, and there is no docker engine to start them: {error}")
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
         ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True, text=True, check=False
     )
     if mounted.returncode:
-        pytest.skip(f"the small disk that is to become full cannot be mounted: {mounted.stderr.strip()}")
+        pytest.skip(f"a small disk to fill takes the right to mount one: {mounted.stderr.strip()}")
     try:
         yield
     finally:

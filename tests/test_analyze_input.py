@@ -107,7 +107,7 @@ def test_hostile_file_names_are_data(cache: Path, tmp_path: Path, name: str) -> 
 def test_a_file_that_may_not_be_read_says_so(cache: Path, tmp_path: Path) -> None:
     """Given by name or found in a folder, it is named with the system's reason, and the others are analysed."""
     if os.geteuid() == 0 and not Path("/usr/bin/setpriv").exists():
-        pytest.skip("root may read what is locked, and setpriv, which gives that right up, is not here")
+        pytest.skip("no file is locked to root, and setpriv, which gives root's rights up, is not installed")
     locked = written(tmp_path, "locked", trace_of(("gemm", 10, 10)))
     written(tmp_path, "open", trace_of(("gemm", 10, 10)))
     locked.chmod(0)

@@ -33,7 +33,7 @@ AS_STRANGER = ("setpriv", f"--reuid={STRANGER}", f"--regid={STRANGER}")
 def stranger(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A home for a user who is not root, and not in any group; pytest's own folders are closed to others."""
     if os.getuid():
-        pytest.skip("only root may start hwprof as another user, which the test is of")
+        pytest.skip("the test starts hwprof as a second user, which takes root")
     with tempfile.TemporaryDirectory() as home:
         os.chown(home, STRANGER, STRANGER)
         monkeypatch.setenv("HOME", home)
@@ -51,7 +51,7 @@ def as_stranger(*arguments: str | Path, groups: str) -> subprocess.CompletedProc
             command = [*whose, python, "-c", "from toolkit.commands.cli import main; main()", *arguments]
             variables = os.environ | {"PYTHONPATH": places}
             return subprocess.run(command, cwd=REPO, env=variables, capture_output=True, text=True, check=False)
-    pytest.skip(f"another user may run neither {sys.executable}, by where it lies, nor {system}")
+    pytest.skip(f"the second user may enter the folders of no Python: neither {sys.executable} nor {system}")
 
 
 def socket_path() -> Path:
@@ -264,13 +264,13 @@ class Relay:
 @pytest.fixture
 def relay(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
     """An engine's address that can be made to die."""
-    # a socket's path has 107 bytes at most
-    short = Path(f"/tmp/hwprof-relay-{os.getpid()}")  # noqa: S108 - removed below
-    relayed = Relay(short, socket_path())
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{short}")
-    yield relayed
-    relayed.close()
-    short.unlink()
+    # Not in pytest's folder: a socket's path has 107 bytes at most.
+    with tempfile.TemporaryDirectory() as folder:
+        address = Path(folder, "s")
+        relayed = Relay(address, socket_path())
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{address}")
+        yield relayed
+        relayed.close()
 
 
 def test_an_engine_that_dies_in_mid_run_is_recorded(

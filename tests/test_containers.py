@@ -14,7 +14,7 @@ import pytest
 from tests import cifar
 from tests.commands import hwprof
 from tests.docker import DOCKER, MIB, caged
-from tests.test_run import (  # noqa: F401 - pytest collects these tests here too, with the `finished` of this module
+from tests.test_run import (  # noqa: F401 - pytest runs the tests among these here too, on this module's `finished`
     PATIENCE_S,
     SMALL,
     run,
@@ -156,7 +156,7 @@ def test_a_container_is_a_cage(
     assert seen["no_new_privileges"] == "1"
     assert seen["interfaces"] in ([], ["lo"])
     assert not seen["connects"]
-    assert seen["writable"] == ["/out", "/tmp", "/dev/shm"]  # noqa: S108 - the container's own
+    assert seen["writable"] == ["/out", "/tmp", "/dev/shm"]  # noqa: S108 - what is writable inside, only named
     assert seen["sockets"] == []
     assert seen["first_process"] == containers.PYTHON
     assert seen["variables"]["OMP_NUM_THREADS"] == "3"
@@ -188,7 +188,7 @@ def test_a_dataset_that_the_container_s_user_cannot_read_is_an_error(
 ) -> None:
     """Before the run, with the file and what to do."""
     if os.getuid():
-        pytest.skip("who is not root is the same user inside")
+        pytest.skip("the container runs as the caller unless that is root, and may read what the caller may")
     data = cifar.folder(tmp_path / "data", train=20, test=10)
     (data / "test_batch.bin").chmod(stat.S_IRUSR)
     with pytest.raises(

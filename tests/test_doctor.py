@@ -21,6 +21,7 @@ from tests.test_engines import DOCKER, PODMAN, put
 from toolkit.capture import doctor, images, venvs
 from toolkit.capture.checks import host, versions
 from toolkit.capture.checks.machine import Finding, Machine, warning
+from toolkit.capture.engines import Engine
 from toolkit.capture.samplers import pyspy
 from toolkit.clock import ClockPair
 from toolkit.reports.doctor import Diagnosis
@@ -33,7 +34,7 @@ OLD_DRIVER = "driver 470.57.02\ncuda 11040\n"
 
 UNSHARE = shutil.which("unshare") or "unshare"
 MOUNT = shutil.which("mount") or "mount"
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - mounted over, never written
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - mounted over in a namespace of the test's own
 
 
 def mounted(at: Path, size: str) -> tuple[str, ...]:
@@ -110,17 +111,12 @@ def test_without_engines_runs_are_local_and_it_says_so(bare: dict[str, str]) -> 
 
 
 @pytest.mark.e2e
-@needs_docker
-def test_an_engine_that_answers_is_described() -> None:
+def test_an_engine_that_answers_is_described(engine: Engine) -> None:
     """Its version as it says it itself, and whether it can build; and a line for the image of each framework."""
-    command = ["docker", "version", "--format", "{{.Server.Version}}"]
-    asked = subprocess.run(command, capture_output=True, text=True, check=False)
-    if asked.returncode:
-        pytest.skip("needs a docker engine that answers")
     diagnosis = examined(env=dict(os.environ))
     finding = found(diagnosis, "docker")
     assert finding.state == "ok"
-    assert finding.found.startswith(f"{asked.stdout.strip()}, ")
+    assert finding.found.startswith(f"{engine.version}, ")
     assert "BuildKit" in finding.found
     assert {"docker torch-cpu", "docker tf-cpu"} <= {finding.name for finding in diagnosis.findings}
 

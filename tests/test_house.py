@@ -67,7 +67,7 @@ def test_slow():
     while time.process_time() < end: pass
 """
 
-# Each dies in a process of tests, one with a test to come in its group and one as the last of its own.
+# Two of these end the process that runs them: one is a group by itself, one is amid its group.
 DYING = """
 import os, pytest, time
 

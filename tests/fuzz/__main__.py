@@ -49,7 +49,7 @@ def fuzz(name: str, seconds: int) -> None:
         common.check(harness, data, scratch, common.UnwrittenStore)
 
     def mutated(data: bytes, size: int, seed: int) -> bytes:
-        random = Random(seed)  # noqa: S311 - libFuzzer repeats a mutation by its seed, which secrets' generators take none of
+        random = Random(seed)  # noqa: S311 - no secret: libFuzzer repeats a mutation by its seed
         changed = harness.mutated(data, random) if random.random() < 0.5 else atheris.Mutate(data, size)
         return bytes(changed[:size])
 
