@@ -275,13 +275,10 @@ def interval(told: Interval | None, unit: str, wanted: str = "") -> str:
     if told is None:
         return UNKNOWN
     one, written = _unit(unit, wanted)
-    estimate = three_digits(told.estimate / one)
-    ends = (
-        ""
-        if told.low is None or told.high is None
-        else rf" \[{three_digits(told.low / one)}–{three_digits(told.high / one)}]"
-    )
-    return f"{estimate}{ends} {written}".strip()
+    known = (value for value in (told.estimate, told.low, told.high) if value is not None)
+    estimate, *ends = (three_digits(value / one) for value in known)
+    between = rf" \[{'–'.join(ends)}]" if ends else ""
+    return f"{estimate}{between} {written}".strip()
 
 
 def _unit(unit: str, wanted: str) -> tuple[float, str]:

@@ -14,7 +14,7 @@ from toolkit.capture.matrix import Point
 from toolkit.capture.sweeps import COMPLETE, UNSUPPORTED
 from toolkit.errors import printable
 from toolkit.reports.crossover import sentence
-from toolkit.reports.tables import UNKNOWN, shown, table
+from toolkit.reports.tables import UNKNOWN, shown, table, three_digits
 from toolkit.spec import MODES
 
 UNITS = {"throughput": "samples/s", "latency": "ms", "energy": "images/J"}
@@ -152,15 +152,9 @@ def _interval(interval: Interval | None, scale: float) -> str:
     if interval is None:
         return UNKNOWN
     if interval.low is None or interval.high is None:
-        return _number(interval.estimate / scale)
-    low, high = (_number(end / scale) for end in (interval.low, interval.high))
-    return rf"{_number(interval.estimate / scale)} \[{low}–{high}]"
-
-
-def _number(value: float) -> str:
-    """Three digits or more, as many decimals as that takes."""
-    decimals = next((places for places, least in enumerate((100, 10, 1)) if abs(value) >= least), 3)
-    return f"{value:,.{decimals}f}"
+        return three_digits(interval.estimate / scale)
+    low, high = (three_digits(end / scale) for end in (interval.low, interval.high))
+    return rf"{three_digits(interval.estimate / scale)} \[{low}–{high}]"
 
 
 def _table(title: str, axes: Sequence[str]) -> Table:
